@@ -1,0 +1,1 @@
+"""The synchronous, threaded SDK for the LaserSell Exit Intelligence Stream."""
