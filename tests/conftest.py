@@ -1,0 +1,51 @@
+"""What holds for every test: nothing left behind, and no host but this one."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.clock import FakeClock
+from tests.leaks import no_leftovers
+from tests.skips import SkipWatch
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Install what watches the whole run."""
+    config.pluginmanager.register(SkipWatch())
+    # An audit hook sees every way to connect, and cannot be imported around.
+    sys.addaudithook(_refuse_other_hosts)
+
+
+def _refuse_other_hosts(event: str, arguments: tuple[Any, ...]) -> None:
+    if event != "socket.connect":
+        return
+    address = arguments[1]
+    if isinstance(address, tuple) and not _is_here(str(address[0])):
+        raise PermissionError(f"tests connect to this machine only, not to {address}")
+
+
+def _is_here(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fail a test that leaves a thread or a file descriptor behind."""
+    with no_leftovers():
+        yield
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Return a clock that stands still."""
+    return FakeClock()
