@@ -1,0 +1,80 @@
+"""The wire: every message as a value, and the codec; no I/O, no thread, no clock."""
+
+from __future__ import annotations
+
+from lasersell.protocol.client import (
+    ClientMessage,
+    ClosePosition,
+    Configure,
+    MirrorBuyResult,
+    Ping,
+    RequestExitSignal,
+    UpdatePositionStrategy,
+    UpdateStrategy,
+    UpdateWallets,
+    UpdateWatchWallets,
+)
+from lasersell.protocol.market import MarketContext, Venue
+from lasersell.protocol.mirror import AutoBuy, MirrorConfig, WatchWallet
+from lasersell.protocol.server import (
+    BalanceUpdate,
+    ExitSignalWithTx,
+    HelloOk,
+    Limits,
+    LiquidityBand,
+    LiquiditySnapshot,
+    MirrorBuyFailed,
+    MirrorBuySignal,
+    MirrorWalletAutoDisabled,
+    PnlUpdate,
+    Pong,
+    PositionClosed,
+    PositionOpened,
+    ServerError,
+    ServerMessage,
+    TradeTick,
+    UnknownMessage,
+)
+from lasersell.protocol.strategy import (
+    StrategyConfig,
+    TakeProfitLevel,
+    validate_strategy,
+)
+
+__all__ = [
+    "AutoBuy",
+    "BalanceUpdate",
+    "ClientMessage",
+    "ClosePosition",
+    "Configure",
+    "ExitSignalWithTx",
+    "HelloOk",
+    "Limits",
+    "LiquidityBand",
+    "LiquiditySnapshot",
+    "MarketContext",
+    "MirrorBuyFailed",
+    "MirrorBuyResult",
+    "MirrorBuySignal",
+    "MirrorConfig",
+    "MirrorWalletAutoDisabled",
+    "Ping",
+    "PnlUpdate",
+    "Pong",
+    "PositionClosed",
+    "PositionOpened",
+    "RequestExitSignal",
+    "ServerError",
+    "ServerMessage",
+    "StrategyConfig",
+    "TakeProfitLevel",
+    "TradeTick",
+    "UnknownMessage",
+    "UpdatePositionStrategy",
+    "UpdateStrategy",
+    "UpdateWallets",
+    "UpdateWatchWallets",
+    "Venue",
+    "WatchWallet",
+    "validate_strategy",
+]
