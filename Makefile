@@ -26,7 +26,7 @@ check: $(READY) ## Check style, types and import layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(CHECKED)
-	$(BIN)/lint-imports --no-logo
+	$(BIN)/lint-imports --no-logo --no-cache
 
 format: $(READY) ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix .
@@ -39,7 +39,7 @@ coverage: $(READY) ## Run the tests and show which lines and branches they miss
 	$(BIN)/coverage report
 
 clean: ## Remove .venv and everything that tools left behind
-	rm -rf $(VENV) build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find lasersell tests examples -name __pycache__ -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml

@@ -1,1 +1,57 @@
 """The synchronous, threaded SDK for the LaserSell Exit Intelligence Stream."""
+
+from __future__ import annotations
+
+from lasersell.errors import (
+    ApiError,
+    AuthenticationError,
+    ConcurrencyError,
+    ConfigurationError,
+    ConnectError,
+    ConnectTimeoutError,
+    DecodeError,
+    ForkedError,
+    GuardRefusedError,
+    HandshakeError,
+    HoldFullError,
+    LaserSellError,
+    MissingExtraError,
+    NotConnectedError,
+    SessionInUseError,
+    StreamError,
+    StreamLostError,
+    TlsError,
+    TxError,
+)
+from lasersell.protocol.mirror import AutoBuy, MirrorConfig, WatchWallet
+from lasersell.protocol.strategy import StrategyConfig, TakeProfitLevel
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ApiError",
+    "AuthenticationError",
+    "AutoBuy",
+    "ConcurrencyError",
+    "ConfigurationError",
+    "ConnectError",
+    "ConnectTimeoutError",
+    "DecodeError",
+    "ForkedError",
+    "GuardRefusedError",
+    "HandshakeError",
+    "HoldFullError",
+    "LaserSellError",
+    "MirrorConfig",
+    "MissingExtraError",
+    "NotConnectedError",
+    "SessionInUseError",
+    "StrategyConfig",
+    "StreamError",
+    "StreamLostError",
+    "TakeProfitLevel",
+    "TlsError",
+    "TxError",
+    "WatchWallet",
+    "__version__",
+]
