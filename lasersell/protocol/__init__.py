@@ -14,6 +14,12 @@ from lasersell.protocol.client import (
     UpdateWallets,
     UpdateWatchWallets,
 )
+from lasersell.protocol.codec import (
+    decode_client_message,
+    decode_server_message,
+    encode_client_message,
+    encode_server_message,
+)
 from lasersell.protocol.market import MarketContext, Venue
 from lasersell.protocol.mirror import AutoBuy, MirrorConfig, WatchWallet
 from lasersell.protocol.server import (
@@ -76,5 +82,9 @@ __all__ = [
     "UpdateWatchWallets",
     "Venue",
     "WatchWallet",
+    "decode_client_message",
+    "decode_server_message",
+    "encode_client_message",
+    "encode_server_message",
     "validate_strategy",
 ]

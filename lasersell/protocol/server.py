@@ -14,7 +14,15 @@ from typing import Any, ClassVar, TypeAlias
 from attrs import field, frozen
 
 from lasersell.protocol.market import MarketContext
-from lasersell.protocol.wire import I64, U8, U16, U32, U64, ServerObject
+from lasersell.protocol.wire import (
+    I64,
+    U8,
+    U16,
+    U32,
+    U64,
+    ServerObject,
+    defaults_on_class,
+)
 
 __all__ = [
     "BalanceUpdate",
@@ -285,7 +293,8 @@ class ExitSignalWithTx(ServerObject):
     """True: the position of a watched wallet, not ours."""
 
 
-@frozen(kw_only=True)
+@defaults_on_class
+@frozen(kw_only=True, slots=False)
 class PnlUpdate:
     """A position's profit now; comes every ``limits.pnl_flush_ms``."""
 
@@ -327,7 +336,8 @@ class LiquidityBand:
     """That amount in percent of the position, 0 to 100."""
 
 
-@frozen(kw_only=True)
+@defaults_on_class
+@frozen(kw_only=True, slots=False)
 class LiquiditySnapshot:
     """How much of a position the market could take; needs a paid tier."""
 
@@ -349,7 +359,8 @@ class LiquiditySnapshot:
     """True: the position of a watched wallet, not ours."""
 
 
-@frozen(kw_only=True)
+@defaults_on_class
+@frozen(kw_only=True, slots=False)
 class TradeTick:
     """Somebody traded the token of a position."""
 
