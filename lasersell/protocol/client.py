@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar, TypeAlias
 
 from attrs import field, frozen
@@ -24,6 +25,15 @@ __all__ = [
 ]
 
 
+# Callers may pass lists. One generic converter would do, but mypy cannot see through it.
+def _to_texts(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(texts)
+
+
+def _to_watch_wallets(wallets: Iterable[WatchWallet]) -> tuple[WatchWallet, ...]:
+    return tuple(wallets)
+
+
 @frozen(kw_only=True)
 class Ping:
     """Ask the server for a :class:`~lasersell.protocol.server.Pong`."""
@@ -40,7 +50,7 @@ class Configure:
 
     type: ClassVar[str] = "configure"
 
-    wallet_pubkeys: tuple[str, ...] = field(converter=tuple)
+    wallet_pubkeys: tuple[str, ...] = field(converter=_to_texts)
     """Own wallets to track, each registered before; base58 public keys."""
 
     strategy: StrategyConfig
@@ -52,7 +62,9 @@ class Configure:
     tip_lamports: U64 | None = None
     """Tip in each exit transaction, in lamports; None is the server's default."""
 
-    watch_wallets: tuple[WatchWallet, ...] = field(default=(), converter=tuple)
+    watch_wallets: tuple[WatchWallet, ...] = field(
+        default=(), converter=_to_watch_wallets
+    )
     """Other people's wallets to watch or copy."""
 
     mirror_config: MirrorConfig | None = None
@@ -104,7 +116,7 @@ class UpdateWallets:
 
     type: ClassVar[str] = "update_wallets"
 
-    wallet_pubkeys: tuple[str, ...] = field(converter=tuple)
+    wallet_pubkeys: tuple[str, ...] = field(converter=_to_texts)
     """Own wallets to track from now on; base58 public keys."""
 
 
@@ -114,7 +126,7 @@ class UpdateWatchWallets:
 
     type: ClassVar[str] = "update_watch_wallets"
 
-    watch_wallets: tuple[WatchWallet, ...] = field(converter=tuple)
+    watch_wallets: tuple[WatchWallet, ...] = field(converter=_to_watch_wallets)
     """Wallets to watch from now on."""
 
 

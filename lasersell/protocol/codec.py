@@ -25,19 +25,19 @@ from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
 
 import attrs
 import msgspec
+from attrs import NOTHING
 from cattrs import Converter
 
 from lasersell.errors import ConfigurationError, DecodeError
 from lasersell.protocol.client import (
     ClientMessage,
+    ClosePosition,
     Configure,
     RequestExitSignal,
     UpdateWallets,
 )
-from lasersell.protocol.market import MarketContext, Venue
 from lasersell.protocol.server import (
     ExitSignalWithTx,
-    Limits,
     LiquiditySnapshot,
     PnlUpdate,
     ServerMessage,
@@ -274,7 +274,7 @@ def _kind(value: object) -> str:
 
 _KINDS: dict[type, str] = {
     NoneType: "null",
-    type(attrs.NOTHING): "nothing",
+    type(NOTHING): "nothing",
     bool: "true or false",
     int: "an integer",
     float: "a fraction",
@@ -327,12 +327,12 @@ class _Field:
     """How one field of a class travels."""
 
     name: str
-    default: Any  # attrs.NOTHING if there is none
+    default: Any  # NOTHING if there is none
     is_optional: bool  # None is among its values
     may_be_absent: bool
     may_be_null: bool
     is_always_sent: bool
-    is_server_object: bool
+    none_is_null: bool  # else a None is left out
     read: _StructureHook
     write: _UnstructureHook
 
@@ -341,15 +341,17 @@ def _describe(attribute: attrs.Attribute[Any], declared: Any) -> _Field:
     alternatives = get_args(declared)
     is_optional = NoneType in alternatives
     type_less_none = alternatives[0] if is_optional else declared
-    has_default = attribute.default is not attrs.NOTHING
+    has_default = attribute.default is not NOTHING
+    is_always_sent = attribute.metadata in (REQUIRED, ALWAYS_SENT)
     return _Field(
         name=attribute.name,
         default=attribute.default,
         is_optional=is_optional,
         may_be_absent=has_default and attribute.metadata != REQUIRED,
         may_be_null=is_optional and attribute.default is None,
-        is_always_sent=attribute.metadata in (REQUIRED, ALWAYS_SENT),
-        is_server_object=type_less_none in _NESTED_SERVER_OBJECTS,
+        is_always_sent=is_always_sent,
+        # Absent would mean a default other than None.
+        none_is_null=is_always_sent or attribute.default not in (None, NOTHING),
         read=_converter.get_structure_hook(type_less_none),
         write=_converter.get_unstructure_hook(type_less_none),
     )
@@ -365,15 +367,14 @@ def _fields(cls: type) -> list[_Field]:
 
 
 _NOT_ON_THE_WIRE = {attribute.name for attribute in attrs.fields(ServerObject)}
-_NESTED_SERVER_OBJECTS = (Limits, MarketContext, Venue)
 _HOT_CLASSES = (PnlUpdate, LiquiditySnapshot, TradeTick)
 
 
 def _object_structure_hook(cls: Any) -> _StructureHook:
     fields = _fields(cls)
-    known = {field.name for field in fields} | (
-        {"type"} if hasattr(cls, "type") else set()
-    )
+    known = {field.name for field in fields}
+    if hasattr(cls, "type"):
+        known.add("type")
     is_server_object = issubclass(cls, ServerObject)
     is_lenient = is_server_object or cls in _HOT_CLASSES
 
@@ -383,8 +384,8 @@ def _object_structure_hook(cls: Any) -> _StructureHook:
         found: dict[str, Any] = {}
         notes: list[str] = []
         for field in fields:
-            item = value.get(field.name, attrs.NOTHING)
-            if item is attrs.NOTHING and field.may_be_absent:
+            item = value.get(field.name, NOTHING)
+            if item is NOTHING and field.may_be_absent:
                 continue
             if item is None and field.may_be_null:
                 continue
@@ -396,7 +397,7 @@ def _object_structure_hook(cls: Any) -> _StructureHook:
                 found[field.name] = None
                 notes.append(field.name)
         if is_server_object:
-            notes += _notes_within(fields, found)
+            notes += _notes_within(found)
             found["extra"] = {
                 name: item for name, item in value.items() if name not in known
             }
@@ -406,12 +407,12 @@ def _object_structure_hook(cls: Any) -> _StructureHook:
     return structure
 
 
-def _notes_within(fields: list[_Field], found: dict[str, Any]) -> list[str]:
+def _notes_within(found: dict[str, Any]) -> list[str]:
     return [
-        f"{field.name}.{note}"
-        for field in fields
-        if field.is_server_object and found.get(field.name) is not None
-        for note in found[field.name].decode_notes
+        f"{name}.{note}"
+        for name, item in found.items()
+        if isinstance(item, ServerObject)
+        for note in item.decode_notes
     ]
 
 
@@ -437,13 +438,24 @@ def _object_unstructure_hook(cls: Any) -> _UnstructureHook:
         for field in fields:
             item = getattr(value, field.name)
             if item is None and field.is_optional:
-                if field.is_always_sent:
+                if field.none_is_null:
                     written[field.name] = None
             elif field.is_always_sent or item != field.default:
                 written[field.name] = _located(field.name, field.write, item)
         if isinstance(value, ServerObject):
             for name, item in value.extra.items():
                 written.setdefault(name, item)
+        return written
+
+    return unstructure
+
+
+def _naming_one_position(hook: _UnstructureHook) -> _UnstructureHook:
+    # What the server makes of both or neither is not documented.
+    def unstructure(message: Any) -> dict[str, Any]:
+        if (message.position_id is None) == (message.token_account is None):
+            raise _Malformed("give either position_id or token_account, and not both")
+        written: dict[str, Any] = hook(message)
         return written
 
     return unstructure
@@ -497,12 +509,13 @@ _converter = _make_converter()
 _CLIENT_HOOKS = {
     cls.type: _converter.get_structure_hook(cls) for cls in _CLIENT_CLASSES
 }
-_CLIENT_HOOKS["sell_now"] = _CLIENT_HOOKS[RequestExitSignal.type]
-for _cls, _modernise in (
-    (Configure, _with_wallet_pubkeys),
-    (UpdateWallets, _with_wallet_list),
-):
-    _CLIENT_HOOKS[_cls.type] = _modernised(_modernise, _CLIENT_HOOKS[_cls.type])
+_CLIENT_HOOKS |= {
+    "sell_now": _CLIENT_HOOKS[RequestExitSignal.type],
+    Configure.type: _modernised(_with_wallet_pubkeys, _CLIENT_HOOKS[Configure.type]),
+    UpdateWallets.type: _modernised(
+        _with_wallet_list, _CLIENT_HOOKS[UpdateWallets.type]
+    ),
+}
 
 _SERVER_HOOKS = {
     cls.type: _converter.get_structure_hook(cls) for cls in _SERVER_CLASSES
@@ -512,6 +525,10 @@ _SERVER_HOOKS[ExitSignalWithTx.type] = _with_position_named(
 )
 
 _CLIENT_WRITERS = {cls: _converter.get_unstructure_hook(cls) for cls in _CLIENT_CLASSES}
+_CLIENT_WRITERS |= {
+    cls: _naming_one_position(_CLIENT_WRITERS[cls])
+    for cls in (ClosePosition, RequestExitSignal)
+}
 _SERVER_WRITERS = {cls: _converter.get_unstructure_hook(cls) for cls in _SERVER_CLASSES}
 
 

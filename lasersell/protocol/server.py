@@ -346,7 +346,7 @@ class LiquiditySnapshot:
     position_id: U64
     """Id of the position in this connection."""
 
-    bands: tuple[LiquidityBand, ...] = field(converter=tuple)
+    bands: tuple[LiquidityBand, ...]
     """One band per slippage, lowest first."""
 
     liquidity_trend: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from itertools import pairwise
 
 from attrs import field, frozen
@@ -35,6 +36,10 @@ class TakeProfitLevel:
     """Trailing stop from this level on, in percentage points of the entry; 0 is none."""
 
 
+def _to_levels(levels: Iterable[TakeProfitLevel]) -> tuple[TakeProfitLevel, ...]:
+    return tuple(levels)
+
+
 @frozen(kw_only=True)
 class StrategyConfig:
     """
@@ -56,7 +61,9 @@ class StrategyConfig:
     sell_on_graduation: bool = False
     """Exit when the token moves from its launch platform to a full market."""
 
-    take_profit_levels: tuple[TakeProfitLevel, ...] = field(default=(), converter=tuple)
+    take_profit_levels: tuple[TakeProfitLevel, ...] = field(
+        default=(), converter=_to_levels
+    )
     """The take-profit ladder, lowest profit first; needs a paid tier."""
 
     liquidity_guard: bool = False
