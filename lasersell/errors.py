@@ -150,7 +150,16 @@ class ConnectTimeoutError(ConnectError, TimeoutError):
 
 
 class TlsError(ConnectError):
-    """The server's certificate could not be verified, or no pin matched it."""
+    """
+    The server's certificate could not be verified, or no pin matched it.
+
+    Attributes:
+        pin_mismatch: Whether the chain was valid but held none of the pins.
+    """
+
+    def __init__(self, text: str, *, pin_mismatch: bool = False) -> None:
+        super().__init__(text)
+        self.pin_mismatch = pin_mismatch
 
 
 class HandshakeError(StreamError):

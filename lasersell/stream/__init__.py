@@ -1,0 +1,1 @@
+"""One connection to the stream server, kept alive."""

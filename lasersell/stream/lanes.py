@@ -1,0 +1,319 @@
+"""
+The hand-over from the reader to the consumer: two lanes behind one mutex.
+
+The high lane is a ``queue.Queue`` that never drops, the low lane a deque that
+drops its oldest. Producers put whole batches under the queue's mutex and ring a
+doorbell once. A consumer takes no lock at all: it pops, and only when both lanes
+are empty it waits on its doorbell. So it can be interrupted by a signal handler
+that closes the stream, and it costs nothing that another thread could hold.
+
+Why no event is slept through: the consumer first says that it waits, then looks
+at the lanes once more, then waits. A producer first puts, then looks whether
+someone waits. Whichever comes second sees the other.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+from threading import get_ident
+from typing import Generic, TypeVar
+
+import attrs
+
+from lasersell._clock import SYSTEM_CLOCK, Clock, Deadline
+from lasersell.errors import ConcurrencyError, LaserSellError
+
+__all__ = ["LaneStats", "Lanes", "Receiver"]
+
+E = TypeVar("E")
+
+
+@attrs.frozen(kw_only=True)
+class LaneStats:
+    """Counters of one lane, exact whenever no thread is inside it."""
+
+    delivered: int
+    """Events a consumer has taken."""
+    waiting: int
+    """Events not yet taken."""
+    dropped: int
+    """Events that a newer one displaced; always 0 in the high lane."""
+    high_water: int
+    """The most that ever waited."""
+
+
+class Lanes(Generic[E]):
+    """
+    Both lanes, from the producers' side.
+
+    Args:
+        high_capacity: Events in the high lane at which a producer must wait.
+        low_capacity: Events in the low lane at which the oldest is dropped.
+        clock: Where time comes from.
+    """
+
+    def __init__(
+        self, high_capacity: int, low_capacity: int, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self.high_capacity = high_capacity
+        self.low_capacity = low_capacity
+        self.clock = clock
+        self.held_back = False
+        """Whether a producer waits for room in the high lane."""
+        self.ended = False
+        """Whether nothing will be put any more."""
+        self.error: LaserSellError | None = None
+        """Why it ended; None when in order."""
+        self.low_taken = 0
+        self._resume_at = high_capacity // 2
+        self._on_room: Callable[[], None] = lambda: None
+        self._high: queue.Queue[E] = queue.Queue()
+        self._low: deque[E] = deque(maxlen=low_capacity)
+        # The queue's own mutex guards the order of puts and the four counters
+        # below. Held for a few appends, never by a consumer.
+        self._mutex = self._high.mutex
+        self._high_put = 0
+        self._low_put = 0
+        self._high_water = 0
+        self._low_water = 0
+        self._bells: list[_Bell] = []
+
+    def receiver(self, *, high: bool = True, low: bool = True) -> Receiver[E]:
+        """Return a consumer's side of one lane or of both."""
+        bell = _Bell()
+        self._bells.append(bell)
+        nothing: deque[E] = deque()
+        return Receiver(
+            self,
+            bell,
+            self._high.queue if high else nothing,
+            self._low if low else nothing,
+        )
+
+    # Producers
+
+    def put(self, highs: list[E], lows: list[E]) -> None:
+        """Put a batch, whatever the bound; any thread may call this, it does not wait."""
+        with self._mutex:
+            if self.ended:
+                return
+            if lows:
+                self._low.extend(lows)
+                self._low_put += len(lows)
+                self._low_water = max(self._low_water, len(self._low))
+            if highs:
+                self._high.queue.extend(highs)
+                self._high_put += len(highs)
+                self._high_water = max(self._high_water, len(self._high.queue))
+        self.ring()
+
+    def put_within_bound(
+        self,
+        highs: list[E],
+        lows: list[E],
+        wait: Callable[[], bool],
+        on_room: Callable[[], None],
+    ) -> None:
+        """
+        Put a batch, and wait where the high lane is full.
+
+        Only the reader calls this.
+
+        Args:
+            highs: Events for the high lane.
+            lows: Events for the low lane.
+            wait: Waits until ``on_room`` was called or something else wants the
+                reader; returns False if the rest is to be put over the bound,
+                because the stream is closing.
+            on_room: What gets the reader out of ``wait``.
+        """
+        room = self.high_capacity - len(self._high.queue)
+        if len(highs) <= room:
+            self.put(highs, lows)
+            return
+        self.put(highs[:room], lows)
+        rest = highs[max(room, 0) :]
+        self._on_room = on_room
+        self.held_back = True
+        try:
+            while rest:
+                # Looked at after held_back is set: a consumer pops first and looks
+                # at held_back then, so one of the two sees the other.
+                if len(self._high.queue) > self._resume_at and wait():
+                    continue
+                room = self.high_capacity - len(self._high.queue)
+                if room <= 0:
+                    self.put(rest, [])
+                    return
+                self.put(rest[:room], [])
+                rest = rest[room:]
+        finally:
+            self.held_back = False
+
+    def is_full(self) -> bool:
+        """Tell whether the high lane is at its bound."""
+        return len(self._high.queue) >= self.high_capacity
+
+    def end(self, error: LaserSellError | None) -> None:
+        """
+        Put nothing after this; consumers take what is there, then see the end.
+
+        The first call decides. Any thread may call this.
+        """
+        with self._mutex:
+            if not self.ended:
+                self.error = error
+                self.ended = True
+        self.ring()
+
+    def ring(self) -> None:
+        """Wake the consumers that wait; takes no lock."""
+        for bell in self._bells:
+            if bell.waiting:
+                bell.queue.put(None)
+
+    def after_fork(self, error: LaserSellError) -> None:
+        """Make a child's copy say why it cannot be used; its locks may be held for ever."""
+        self._mutex = threading.Lock()
+        self._high.queue.clear()
+        self._low.clear()
+        self.error = error
+        self.ended = True
+        for bell in self._bells:
+            bell.queue = queue.SimpleQueue()
+            bell.queue.put(None)
+
+    # Consumers
+
+    def took_high(self) -> None:
+        """Note that a consumer made room in the high lane."""
+        if self.held_back and len(self._high.queue) <= self._resume_at:
+            self._on_room()
+
+    def high_stats(self) -> LaneStats:
+        """Return the counters of the high lane."""
+        with self._mutex:
+            waiting = len(self._high.queue)
+            return LaneStats(
+                delivered=self._high_put - waiting,
+                waiting=waiting,
+                dropped=0,
+                high_water=self._high_water,
+            )
+
+    def low_stats(self) -> LaneStats:
+        """Return the counters of the low lane."""
+        with self._mutex:
+            # In this order: an event taken meanwhile counts as neither dropped
+            # nor delivered, rather than as both.
+            waiting, taken = len(self._low), self.low_taken
+            return LaneStats(
+                delivered=taken,
+                waiting=waiting,
+                dropped=max(0, self._low_put - taken - waiting),
+                high_water=self._low_water,
+            )
+
+
+class _Bell:
+    """A doorbell: ``put`` of a SimpleQueue is reentrant, so a signal handler may ring it."""
+
+    __slots__ = ("queue", "waiting")
+
+    def __init__(self) -> None:
+        self.queue: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self.waiting = False
+
+
+class Receiver(Generic[E]):
+    """One consumer's side; one thread at a time."""
+
+    __slots__ = ("_bell", "_highs", "_lanes", "_lows", "_out", "_owner")
+
+    def __init__(
+        self, lanes: Lanes[E], bell: _Bell, highs: deque[E], lows: deque[E]
+    ) -> None:
+        self._lanes = lanes
+        self._bell = bell
+        self._highs = highs
+        self._lows = lows
+        self._out: E | None = None
+        self._owner: int | None = None
+
+    def get(self, timeout: float | None) -> E | None:
+        """
+        Return the next event, high before low; None once the lanes ended in order.
+
+        A high event leaves its lane only when the next call begins, so that a
+        KeyboardInterrupt in here can repeat it, never lose it.
+
+        Args:
+            timeout: Seconds to wait; None is for ever, 0 or less only looks.
+
+        Raises:
+            TimeoutError: Nothing came in time.
+            ConcurrencyError: Another thread is in this call.
+            LaserSellError: The lanes ended by this error and are empty.
+        """
+        me = get_ident()
+        # The own thread may find itself here after a KeyboardInterrupt that left
+        # no time to clean up.
+        if self._owner is not None and self._owner != me:
+            raise ConcurrencyError(
+                "another thread is receiving from this stream; give it to one thread, "
+                "or register callbacks"
+            )
+        try:
+            self._owner = me
+            out = self._out
+            highs = self._highs
+            if out is not None:
+                # By identity: interrupted between the two lines, the next call
+                # must not take a second event away.
+                if highs and highs[0] is out:
+                    highs.popleft()
+                self._out = None
+                self._lanes.took_high()
+            if highs:
+                self._out = out = highs[0]
+                return out
+            if self._lows:
+                low = self._lows.popleft()
+                self._lanes.low_taken += 1
+                return low
+            return self._wait(timeout)
+        except BaseException:
+            self._out = None
+            raise
+        finally:
+            self._owner = None
+
+    def _wait(self, timeout: float | None) -> E | None:
+        lanes, bell = self._lanes, self._bell
+        deadline = Deadline(timeout, lanes.clock)
+        while True:
+            # Before the lanes are looked at: nothing is put after the end.
+            ended = lanes.ended
+            if self._highs:
+                self._out = high = self._highs[0]
+                return high
+            if self._lows:
+                low = self._lows.popleft()
+                lanes.low_taken += 1
+                return low
+            if ended:
+                if lanes.error is not None:
+                    raise lanes.error.with_traceback(None)
+                return None
+            bell.waiting = True
+            try:
+                if not (self._highs or self._lows or lanes.ended):
+                    bell.queue.get(timeout=deadline.remaining())
+            except queue.Empty:
+                if not (self._highs or self._lows or lanes.ended):
+                    raise TimeoutError(f"no event within {timeout:g} seconds") from None
+            finally:
+                bell.waiting = False

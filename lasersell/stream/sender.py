@@ -1,0 +1,296 @@
+"""
+Commands to the server, written in the caller's own thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+
+from lasersell.errors import ConfigurationError, NotConnectedError, StreamLostError
+from lasersell.protocol.client import (
+    ClientMessage,
+    ClosePosition,
+    MirrorBuyResult,
+    RequestExitSignal,
+    UpdatePositionStrategy,
+)
+from lasersell.protocol.codec import encode_client_message
+from lasersell.protocol.mirror import WatchWallet
+from lasersell.protocol.strategy import StrategyConfig, validate_strategy
+from lasersell.stream.options import check_wallets, check_watch_wallets
+from lasersell.stream.roundtrip import PendingPing
+from lasersell.stream.supervisor import Supervisor
+
+__all__ = ["StreamSender"]
+
+
+class StreamSender:
+    """
+    Sends commands on one stream.
+
+    Every method may be called from any thread. None waits for an answer; each
+    blocks only while the server does not read, for 5 seconds at most, after which
+    the connection counts as lost. What describes a lasting wish (strategy,
+    wallets, a position's own strategy, no longer tracking it) is remembered and
+    told again after every reconnect; given while offline it is told then.
+
+    After ``close()`` every method raises :exc:`~lasersell.errors.NotConnectedError`,
+    in a forked child :exc:`~lasersell.errors.ForkedError`.
+    """
+
+    def __init__(self, stream: Supervisor[Any]) -> None:
+        self._stream = stream
+
+    # Lasting wishes
+
+    def update_strategy(
+        self, strategy: StrategyConfig, *, deadline_timeout_sec: float = 0.0
+    ) -> None:
+        """
+        Replace the strategy of the session, for all positions at once.
+
+        Args:
+            strategy: The whole strategy; nothing of the former one stays.
+            deadline_timeout_sec: A deadline that this session enforces itself; it
+                only counts as the one exit condition that a strategy must have.
+
+        Raises:
+            ConfigurationError: The strategy is not valid.
+        """
+        validate_strategy(strategy, deadline_timeout_sec)
+        with self._stream.calling():
+            self._check_open()
+            intent = self._stream.intent
+            intent.strategy = strategy
+            self._tell(lambda: encode_client_message(intent.strategy_update()))
+
+    def update_wallets(self, wallet_pubkeys: Iterable[str]) -> None:
+        """
+        Replace the list of own wallets.
+
+        Raises:
+            ConfigurationError: A key is malformed, or there are more than
+                ``limits.max_wallets_per_session``.
+        """
+        wallets = (
+            (wallet_pubkeys,)
+            if isinstance(wallet_pubkeys, str)
+            else tuple(wallet_pubkeys)
+        )
+        check_wallets(wallets)
+        self._check_limit("max_wallets_per_session", len(wallets), "wallets")
+        with self._stream.calling():
+            self._check_open()
+            intent = self._stream.intent
+            intent.wallet_pubkeys = wallets
+            self._tell(lambda: encode_client_message(intent.wallets_update()))
+
+    def update_watch_wallets(self, watch_wallets: Iterable[WatchWallet]) -> None:
+        """
+        Replace the list of watched wallets; this also re-enables a disabled one.
+
+        Raises:
+            ConfigurationError: A key is malformed, or there are more than
+                ``limits.max_watch_wallets_per_session``.
+        """
+        wallets = tuple(watch_wallets)
+        check_watch_wallets(wallets)
+        self._check_limit(
+            "max_watch_wallets_per_session", len(wallets), "watched wallets"
+        )
+        with self._stream.calling():
+            self._check_open()
+            intent = self._stream.intent
+            intent.watch_wallets = wallets
+            self._tell(lambda: encode_client_message(intent.watch_wallets_update()))
+
+    def update_position_strategy(
+        self, position_id: int, strategy: StrategyConfig
+    ) -> None:
+        """
+        Give one position a strategy of its own, until it closes.
+
+        Raises:
+            ConfigurationError: The strategy is not valid.
+            NotConnectedError: The id is not known on this connection.
+        """
+        validate_strategy(strategy)
+        with self._stream.calling():
+            self._check_open()
+            with self._stream.intent_lock:
+                account = self._stream.intent.account_of(position_id)
+                if account is not None:
+                    self._stream.intent.override(account, strategy)
+            message = UpdatePositionStrategy(position_id=position_id, strategy=strategy)
+            self._tell_or_raise(message, is_remembered=account is not None)
+
+    def close_position(
+        self, *, position_id: int | None = None, token_account: str | None = None
+    ) -> None:
+        """
+        Stop tracking a position. This does not sell it.
+
+        Exactly one of the two arguments is to be given.
+
+        Raises:
+            NotConnectedError: Offline, and the position is not known.
+        """
+        message = _select(ClosePosition, position_id, token_account)
+        with self._stream.calling():
+            self._check_open()
+            with self._stream.intent_lock:
+                account = token_account or self._account_of(position_id)
+                if account is not None:
+                    self._stream.intent.untrack(account)
+            self._tell_or_raise(message, is_remembered=account is not None)
+
+    # Passing wishes
+
+    def request_exit_signal(
+        self,
+        *,
+        position_id: int | None = None,
+        token_account: str | None = None,
+        slippage_bps: int | None = None,
+    ) -> None:
+        """
+        Ask for an unsigned exit transaction now, whatever the strategy says.
+
+        Exactly one of the first two arguments is to be given. Asked again after a
+        reconnect, and every few seconds until the exit signal or the close is
+        seen, three times in all; then ``exit_request_unanswered`` is delivered.
+        Given while offline, it is held by token account for a while.
+
+        Args:
+            position_id: The position, by its id on this connection.
+            token_account: The position, by its token account.
+            slippage_bps: Slippage of this one transaction, in basis points.
+
+        Raises:
+            ConfigurationError: The selection or the slippage is not valid.
+            HoldFullError: Offline, and too many commands are held already.
+            NotConnectedError: Offline, and the id is not known.
+        """
+        _check_slippage(slippage_bps)
+        message = _select(
+            RequestExitSignal, position_id, token_account, slippage_bps=slippage_bps
+        )
+        stream = self._stream
+        with stream.calling():
+            self._check_open()
+            with stream.intent_lock:
+                account = token_account or self._account_of(position_id)
+                if account is not None:
+                    message = stream.intent.request_exit(
+                        account,
+                        slippage_bps,
+                        stream.clock.monotonic(),
+                        is_live=stream.is_live,
+                    )
+            try:
+                stream.write(encode_client_message(message))
+            except (NotConnectedError, StreamLostError):
+                if account is None:
+                    raise
+                with stream.intent_lock:
+                    stream.intent.exit_not_sent(account)
+            # Someone must be awake when it is time to ask again.
+            stream.poke()
+
+    def mirror_buy_result(self, mint: str, success: bool) -> None:
+        """
+        Tell the server whether a mirror buy was submitted.
+
+        Given while offline, it is held for a while.
+
+        Args:
+            mint: Mint of the token.
+            success: Submitted, not necessarily confirmed.
+
+        Raises:
+            HoldFullError: Offline, and too many commands are held already.
+        """
+        stream = self._stream
+        with stream.calling():
+            self._check_open()
+            try:
+                stream.write(
+                    encode_client_message(MirrorBuyResult(mint=mint, success=success))
+                )
+            except (NotConnectedError, StreamLostError):
+                with stream.intent_lock:
+                    stream.intent.hold_mirror_result(
+                        mint, success, stream.clock.monotonic()
+                    )
+
+    def ping(self) -> PendingPing:
+        """
+        Send an application ping; ``wait(timeout)`` of the answer is the round trip.
+
+        Raises:
+            NotConnectedError: The stream is not live.
+        """
+        ping = PendingPing()
+        with self._stream.calling():
+            self._stream.write(lambda: self._stream.round_trips.begin(ping))
+        return ping
+
+    # Private
+
+    def _account_of(self, position_id: int | None) -> str | None:
+        return (
+            None if position_id is None else self._stream.intent.account_of(position_id)
+        )
+
+    def _check_open(self) -> None:
+        if self._stream.is_over:
+            self._stream.write()
+
+    def _check_limit(self, name: str, count: int, things: str) -> None:
+        limits = self._stream.limits
+        most = (getattr(limits, name) or 0) if limits is not None else 0
+        if most and count > most:
+            raise ConfigurationError(
+                f"{count} {things} are more than the {most} that this account may have "
+                f"({name} of hello_ok)"
+            )
+
+    def _tell(self, make: Any) -> None:
+        try:
+            self._stream.write(make)
+        except (NotConnectedError, StreamLostError):
+            self._check_open()  # the next connection is told instead
+
+    def _tell_or_raise(self, message: ClientMessage, *, is_remembered: bool) -> None:
+        try:
+            self._stream.write(encode_client_message(message))
+        except (NotConnectedError, StreamLostError):
+            if not is_remembered:
+                raise
+
+
+def _check_slippage(slippage_bps: int | None) -> None:
+    if slippage_bps is None:
+        return
+    if type(slippage_bps) is not int or not 0 <= slippage_bps <= 65535:
+        raise ConfigurationError(
+            f"slippage_bps must be a whole number of basis points, 0 to 65535, not {slippage_bps!r}"
+        )
+
+
+def _select(
+    kind: type[Any], position_id: int | None, token_account: str | None, **fields: Any
+) -> Any:
+    if (position_id is None) == (token_account is None):
+        raise ConfigurationError(
+            "name the position by exactly one of position_id, token_account"
+        )
+    if position_id is not None and (type(position_id) is not int or position_id < 0):
+        raise ConfigurationError(
+            f"position_id must be a whole number, not {position_id!r}"
+        )
+    message = kind(position_id=position_id, token_account=token_account)
+    return attrs.evolve(message, **fields)

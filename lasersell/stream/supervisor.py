@@ -1,0 +1,832 @@
+"""
+The supervisor thread: connect, configure, keep alive, reconnect, close.
+
+It owns the stream: what facades, the reader and the sender share is here. It
+blocks only in its mailbox, in a connect with a deadline, and in a bounded write;
+:mod:`lasersell.stream.wakeup` lists what wakes it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import queue
+import threading
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from threading import get_ident
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+import attrs
+
+from lasersell._clock import SYSTEM_CLOCK, Clock, Deadline
+from lasersell._threads import next_number, start_thread
+from lasersell.errors import (
+    ConnectError,
+    ForkedError,
+    HandshakeError,
+    LaserSellError,
+    NotConnectedError,
+    StreamError,
+    StreamLostError,
+)
+from lasersell.protocol.client import ClientMessage, Configure
+from lasersell.protocol.codec import encode_client_message
+from lasersell.protocol.server import (
+    BalanceUpdate,
+    ExitSignalWithTx,
+    Limits,
+    Pong,
+    PositionClosed,
+    PositionOpened,
+    ServerError,
+)
+from lasersell.stream.backoff import (
+    AUTHENTICATION_CODES,
+    REJECTING_CODES,
+    Backoff,
+    Judge,
+    Verdict,
+    is_refusal,
+)
+from lasersell.stream.frames import Opcode
+from lasersell.stream.handshake import Greeting, Handshake, rejection
+from lasersell.stream.heartbeat import Action, Heartbeat
+from lasersell.stream.intent import Intent
+from lasersell.stream.lanes import Lanes, LaneStats
+from lasersell.stream.lifecycle import (
+    Connected,
+    Disconnected,
+    Fresh,
+    Gap,
+    Resynced,
+    Stale,
+)
+from lasersell.stream.options import StreamOptions
+from lasersell.stream.reader import Applier, Message, Reader
+from lasersell.stream.roundtrip import PendingPing, RoundTrips
+from lasersell.stream.transport import WRITE_TIMEOUT, Transport
+from lasersell.stream.wakeup import Interrupted, Wakeup
+
+__all__ = ["Chores", "State", "StreamStats", "Supervisor"]
+
+log = logging.getLogger(__name__)
+
+E = TypeVar("E")
+
+State = Literal["connecting", "live", "stale", "reconnecting", "closed", "failed"]
+
+REJECTION_WINDOW = 2.0
+"""Seconds after ``configure`` in which an error frame can be its answer."""
+CLOSE_PATIENCE = 0.5
+"""Seconds the peer gets to answer our close frame."""
+EXIT_PATIENCE = 2.0
+"""Seconds a stream that nobody closed gets when the interpreter exits."""
+READER_PATIENCE = 5.0
+"""Seconds a reader whose socket is shut may need to put what it still had."""
+
+
+@attrs.frozen(kw_only=True)
+class StreamStats:
+    """A snapshot of a stream's counters. Times are in seconds unless named otherwise."""
+
+    state: State
+    frames_in: int
+    """Frames received, all connections together."""
+    bytes_in: int
+    """Bytes received, TLS and upgrade not counted."""
+    high: LaneStats
+    low: LaneStats
+    is_held_back: bool
+    """Whether reading has stopped because the high lane is full."""
+    reconnects: int
+    """Connections after the first."""
+    round_trip: float | None
+    """Latest answer time of an application ping."""
+    clock_offset_ms: float | None
+    """The server's clock minus ours."""
+    last_message_age: float | None
+    """Time since the last byte; None before the first connection."""
+
+
+class Chores(Protocol):
+    """Timed work of a higher layer that the supervisor does when no Timer can."""
+
+    def next_due(self) -> float | None:
+        """Return when :meth:`run_due` has something to do, monotonic seconds."""
+
+    def run_due(self) -> None:
+        """Do what is due."""
+
+    def stop(self) -> None:
+        """Do nothing any more; the stream has ended."""
+
+
+class _NoChores:
+    def next_due(self) -> None:
+        return None
+
+    def run_due(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+
+# What the mailbox takes.
+
+
+@attrs.frozen
+class _Wake:
+    """Look at the flags and the clock again."""
+
+
+@attrs.frozen
+class _Ended:
+    """A reader has ended."""
+
+    reader: object
+    error: StreamLostError
+
+
+@attrs.frozen
+class _Rejected:
+    """The server answered ``configure`` with an error."""
+
+    reader: object
+    error: HandshakeError
+
+
+@attrs.frozen
+class _Send:
+    """Messages to write, for a thread that must not wait."""
+
+    messages: tuple[ClientMessage, ...]
+
+
+_Mail = _Wake | _Ended | _Rejected | _Send
+_WAKE = _Wake()
+
+
+@attrs.define
+class _Link(Generic[E]):
+    """One live connection."""
+
+    transport: Transport
+    reader: Reader[E]
+    heartbeat: Heartbeat
+    live_since: float
+    configured_at: float
+    is_accepted: bool = False
+    """Whether a frame about a wallet showed that ``configure`` was taken."""
+    is_rejected: bool = False
+
+
+_alive: weakref.WeakSet[Supervisor[Any]] = weakref.WeakSet()
+
+
+class Supervisor(Generic[E]):
+    """
+    One stream, from its first connect to its end.
+
+    Facades hold it and so do its threads; it holds no facade.
+
+    Args:
+        options: The settings of the client.
+        intent: What the server must be told.
+        lanes: Where events go.
+        applier: What makes events of messages.
+        connect_timeout: Seconds for one connect, names to ``hello_ok``.
+        resync_window: Seconds of quiet after which a position that the server did
+            not name again counts as gone.
+        chores: Timed work of a higher layer.
+        clock: Where time comes from.
+    """
+
+    def __init__(
+        self,
+        options: StreamOptions,
+        intent: Intent,
+        lanes: Lanes[E],
+        applier: Applier[E],
+        *,
+        connect_timeout: float = 10.0,
+        resync_window: float = 5.0,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.options = options
+        self.lanes = lanes
+        self.clock = clock
+        self.state: State = "connecting"
+        self.error: LaserSellError | None = None
+        self.limits: Limits | None = None
+        self.session_id: int | None = None
+        self.round_trips = RoundTrips(clock)
+        self.chores: Chores = _NoChores()
+        self.intent = intent
+        # Guards the intent, which users change and the reader and the supervisor
+        # read. Held for a few dictionary steps; no I/O under it.
+        self.intent_lock = threading.Lock()
+        self.owner_pid = os.getpid()
+        self.is_forked = False
+        self.first_word: queue.SimpleQueue[LaserSellError | None] = queue.SimpleQueue()
+        """The outcome of the first connect; then whether its ``configure`` was taken."""
+        self._applier = applier
+        self._connect_timeout = connect_timeout
+        self._resync_window = resync_window
+        self._number = next_number()
+        self._mailbox: queue.SimpleQueue[_Mail] = queue.SimpleQueue()
+        self._wakeup = Wakeup()
+        self._closing = False
+        self._callers: dict[int, int] = {}
+        self._thread: threading.Thread | None = None
+        self._link: _Link[E] | None = None
+        self._backoff = Backoff(options.jitter)
+        self._verdicts = Judge(options.rejoin_timeout)
+        self._hello_waits_for_configure = False
+        self._connections = 0
+        self._attempts = 0
+        self._lost_at_ms = 0
+        self._resync_from: float | None = None
+        self._past_frames = 0
+        self._past_bytes = 0
+
+    # For facades, from any thread
+
+    def start(self) -> None:
+        """
+        Start the thread, and return at once; ``first_word`` tells the outcome.
+
+        Raises:
+            RuntimeError: No thread can be started.
+        """
+        _alive.add(self)
+        try:
+            self._thread = start_thread(
+                f"lasersell-supervisor-{self._number}", self._run
+            )
+        except BaseException:
+            _alive.discard(self)
+            self._wakeup.close()
+            raise
+
+    def request_close(self) -> None:
+        """Ask for the end; takes no lock, may be called from a signal handler."""
+        self._closing = True
+        self._wakeup.call_off()
+        self._mailbox.put(_WAKE)
+
+    def close(self, timeout: float) -> None:
+        """
+        Close the stream; see :meth:`lasersell.stream.client.StreamConnection.close`.
+        """
+        if self.is_forked:
+            return
+        self.request_close()
+        # A signal handler may have interrupted this very thread inside a command,
+        # which holds a lock the supervisor may need: it must return to end.
+        if get_ident() not in self._callers:
+            self.join(timeout)
+
+    def join(self, timeout: float) -> bool:
+        """Wait until the supervisor has ended; return whether it has."""
+        thread = self._thread
+        if thread is None or thread is threading.current_thread():
+            return False
+        thread.join(max(0.0, timeout))
+        return not thread.is_alive()
+
+    @contextlib.contextmanager
+    def calling(self) -> Iterator[None]:
+        """Mark this thread as inside a command, and refuse a forked child."""
+        self.check_fork()
+        me = get_ident()
+        self._callers[me] = self._callers.get(me, 0) + 1
+        try:
+            yield
+        finally:
+            depth = self._callers[me] - 1
+            if depth:
+                self._callers[me] = depth
+            else:
+                del self._callers[me]
+
+    def check_fork(self) -> None:
+        """
+        Raise in a forked child.
+
+        Raises:
+            ForkedError: This is not the process that connected.
+        """
+        if self.is_forked:
+            raise ForkedError(self.owner_pid)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the server can be spoken to."""
+        return self._link is not None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the stream has ended or is about to."""
+        return self._closing or self.lanes.ended
+
+    def write(self, *texts: bytes | Callable[[], bytes]) -> None:
+        """
+        Write messages now.
+
+        Raises:
+            NotConnectedError: There is no live connection.
+            StreamLostError: It ended while writing.
+        """
+        link = self._link
+        if link is None or self.is_over:
+            raise NotConnectedError(self._why_not_live())
+        link.transport.send_texts(*texts)
+
+    def post(self, *messages: ClientMessage) -> None:
+        """Have the supervisor write messages; never blocks. Dropped while not live."""
+        self._mailbox.put(_Send(messages))
+
+    def poke(self) -> None:
+        """Have the supervisor look at the clock again; never blocks."""
+        self._mailbox.put(_WAKE)
+
+    def stats(self) -> StreamStats:
+        """Return the counters as they are now."""
+        link = self._link
+        frames, size = self._past_frames, self._past_bytes
+        age = None
+        if link is not None:
+            frames += link.transport.stats.frames_in
+            size += link.transport.stats.bytes_in
+            age = self.clock.monotonic() - link.transport.last_byte
+        return StreamStats(
+            state=self.state,
+            frames_in=frames,
+            bytes_in=size,
+            high=self.lanes.high_stats(),
+            low=self.lanes.low_stats(),
+            is_held_back=self.lanes.held_back,
+            reconnects=max(0, self._connections - 1),
+            round_trip=self.round_trips.last,
+            clock_offset_ms=self.round_trips.clock_offset_ms,
+            last_message_age=age,
+        )
+
+    def abandon(self) -> None:
+        """The facade was dropped without ``close()``: close, and say so."""
+        if not self.is_over and not self.is_forked:
+            warnings.warn(
+                "a LaserSell stream was dropped without close(); use it in a with block",
+                ResourceWarning,
+                stacklevel=2,
+            )
+        self.request_close()
+
+    def after_fork(self) -> None:
+        """In the child: close our copies of the sockets, and answer every call with an error."""
+        self.is_forked = True
+        self._closing = True
+        self.lanes.after_fork(ForkedError(self.owner_pid))
+        link, self._link = self._link, None
+        if link is not None:
+            link.transport.abandon()
+        self._wakeup.close()
+
+    # The thread
+
+    def _run(self) -> None:
+        error: LaserSellError | None
+        try:
+            error = self._supervise()
+        except Interrupted:
+            error = None
+        except BaseException as bug:
+            # Without this a mistake of ours would be a stream that is silent for ever.
+            log.exception("the supervisor failed; the stream is over")
+            error = StreamError(f"the supervisor failed: {bug!r}")
+            error.__cause__ = bug
+        self._finish(error)
+
+    def _supervise(self) -> LaserSellError | None:
+        """Run until the end; return why, or None if it was asked for."""
+        while True:
+            self._attempts += 1
+            try:
+                link = self._connect()
+            except LaserSellError as error:
+                if not self._connections:
+                    return error
+                failure, code = error, getattr(error, "code", None)
+                verdict, delay = self._judge(error)
+                if verdict is Verdict.FATAL or is_refusal(error):
+                    self._deliver(
+                        Disconnected(
+                            cause=str(error),
+                            status=getattr(error, "status", None),
+                            code=code,
+                            delay=None if verdict is Verdict.FATAL else delay,
+                        )
+                    )
+            else:
+                lost = self._serve(link)
+                if lost is None:
+                    return None
+                failure = lost
+                verdict, delay = self._leave(link, lost)
+            if verdict is Verdict.FATAL:
+                return failure
+            log.info("%s; next try in %.1f seconds", failure, delay)
+            self._set_state("reconnecting")
+            self._pause(delay)
+
+    # Connecting
+
+    def _connect(self) -> _Link[E]:
+        deadline = Deadline(self._connect_timeout, self.clock)
+        transport = Transport(self.options, self._wakeup, self.clock)
+        transport.open(deadline)
+        grace = 0.0 if self._hello_waits_for_configure else self.options.hello_grace
+        try:
+            greeting = Handshake(
+                transport,
+                self._wakeup,
+                self._configure,
+                grace=grace,
+                deadline=deadline,
+                clock=self.clock,
+            ).run()
+            return self._go_live(transport, greeting)
+        except BaseException:
+            transport.begin_close()
+            transport.dispose()
+            raise
+
+    def _configure(self) -> Configure:
+        with self.intent_lock:
+            return self.intent.configure()
+
+    def _go_live(self, transport: Transport, greeting: Greeting) -> _Link[E]:
+        now = self.clock.monotonic()
+        hello = greeting.hello
+        attempts, self._attempts = self._attempts, 0
+        self._connections += 1
+        self._hello_waits_for_configure = greeting.hello_waited
+        self.limits, self.session_id = hello.limits, hello.session_id
+        self.round_trips.greeted(hello)
+        messages: list[Message] = [
+            Connected(number=self._connections, attempts=attempts),
+            hello,
+        ]
+        if self._connections > 1:
+            messages.append(self._gap(greeting, attempts))
+            self._resync_from = now
+        self._deliver(*messages)
+        reader = self._make_reader(transport)
+        link = _Link(
+            transport,
+            reader,
+            Heartbeat(
+                now,
+                ping_interval=self.options.ping_interval,
+                stale_after=self.options.stale_after,
+                pnl_flush_ms=hello.limits.pnl_flush_ms,
+            ),
+            live_since=now,
+            configured_at=greeting.configured_at,
+        )
+        # From here on users write to this connection themselves; what they
+        # changed before that, while it was under way, is told now.
+        self._link = link
+        with self.intent_lock:
+            updates = (
+                self.intent.updates_since(greeting.told)
+                + self.intent.take_mirror_results()
+            )
+        self._write_soon(link, updates)
+        try:
+            reader.start(self._number, greeting.early)
+        except RuntimeError as error:
+            self._link = None
+            raise ConnectError(f"no thread can be started: {error}") from error
+        self._set_state("live")
+        log.info(
+            "connected to %s as session %d", self.options.endpoint, hello.session_id
+        )
+        if self._connections == 1:
+            self.first_word.put(None)
+        return link
+
+    def _gap(self, greeting: Greeting, attempts: int) -> Gap:
+        told = greeting.told
+        restored = ["strategy", "wallets"]
+        if told.watch_wallets:
+            restored.append("watch_wallets")
+        if told.mirror_config is not None:
+            restored.append("mirror_config")
+        return Gap(
+            from_ms=self._lost_at_ms,
+            to_ms=self.clock.wall_ms(),
+            attempts=attempts,
+            restored=tuple(restored),
+        )
+
+    def _make_reader(self, transport: Transport) -> Reader[E]:
+        reader: Reader[E] = Reader(
+            transport,
+            self._wakeup,
+            self.lanes,
+            self._applier,
+            watchers={
+                Pong: self.round_trips.answered,
+                ServerError: lambda error: self._saw_error(reader, error),
+                BalanceUpdate: lambda _: self._accepted(),
+                PositionOpened: self._saw_opened,
+                PositionClosed: self._saw_closed,
+                ExitSignalWithTx: self._saw_exit,
+            },
+            on_batch=self._freshen,
+            on_end=lambda error: self._mailbox.put(_Ended(reader, error)),
+        )
+        return reader
+
+    # In the reader thread
+
+    def _freshen(self) -> tuple[Message, ...]:
+        if self.state != "stale":
+            return ()
+        self._set_state("live")
+        return (Fresh(),)
+
+    def _accepted(self) -> None:
+        link = self._link
+        if link is not None and not link.is_accepted:
+            link.is_accepted = True
+            if self._connections == 1:
+                self.first_word.put(None)
+
+    def _saw_error(self, reader: Reader[E], error: ServerError) -> None:
+        link = self._link
+        if link is None or link.is_accepted:
+            return
+        if self.clock.monotonic() - link.configured_at > REJECTION_WINDOW:
+            return
+        if error.code in REJECTING_CODES or error.code in AUTHENTICATION_CODES:
+            self._mailbox.put(_Rejected(reader, rejection(error)))
+
+    def _saw_opened(self, opened: PositionOpened) -> None:
+        self._accepted()
+        now = self.clock.monotonic()
+        if self._resync_from is not None:
+            self._resync_from = now
+        with self.intent_lock:
+            messages = self.intent.opened(opened, now)
+        if messages:
+            self.post(*messages)
+
+    def _saw_closed(self, closed: PositionClosed) -> None:
+        with self.intent_lock:
+            self.intent.closed(closed)
+
+    def _saw_exit(self, exit_signal: ExitSignalWithTx) -> None:
+        with self.intent_lock:
+            self.intent.exit_signalled(exit_signal)
+
+    # Live
+
+    def _serve(self, link: _Link[E]) -> LaserSellError | None:
+        """Keep a connection alive; return why it ended, or None when closing."""
+        while True:
+            mail = self._next_mail(self._next_tick(link))
+            if self._closing:
+                self._shut(link, mail)
+                return None
+            if isinstance(mail, _Ended):
+                if mail.reader is link.reader:
+                    return mail.error
+            elif isinstance(mail, _Rejected):
+                if mail.reader is link.reader:
+                    link.is_rejected = True
+                    self._end_reader(link)
+                    return mail.error
+            elif isinstance(mail, _Send):
+                self._write_soon(link, mail.messages)
+            self._tick(link)
+
+    def _next_mail(self, timeout: float | None) -> _Mail | None:
+        try:
+            return self._mailbox.get(timeout=timeout)
+        except queue.Empty:
+            return None
+
+    def _next_tick(self, link: _Link[E]) -> float:
+        """Return the seconds until :meth:`_tick` may have something to do."""
+        now = self.clock.monotonic()
+        with self.intent_lock:
+            due = [self.intent.next_due(is_live=True)]
+        due.append(self.chores.next_due())
+        if self._resync_from is not None:
+            due.append(self._resync_from + self._resync_window)
+        if link.transport.backlog_since is not None:
+            due.append(link.transport.backlog_since + WRITE_TIMEOUT)
+        beat = link.heartbeat.next_check(now, flowing=self._is_flowing(link))
+        return max(0.0, min([beat, *(at - now for at in due if at is not None)]))
+
+    def _tick(self, link: _Link[E]) -> None:
+        now = self.clock.monotonic()
+        self._beat(link, now)
+        with self.intent_lock:
+            asks, reports = self.intent.due(now, is_live=True)
+        self._write_soon(link, asks)
+        for report in reports:
+            link.reader.post(report)
+        self._resync(link, now)
+        self._run_chores(now)
+
+    def _beat(self, link: _Link[E], now: float) -> None:
+        transport = link.transport
+        action = link.heartbeat.check(
+            now,
+            transport.last_byte,
+            flowing=self._is_flowing(link),
+            held_back=self.lanes.held_back,
+        )
+        backlog = transport.backlog_since
+        if backlog is not None and now - backlog >= WRITE_TIMEOUT:
+            transport.lose(StreamLostError("the server takes no bytes"))
+        elif Action.RECONNECT in action:
+            silent = now - transport.last_byte
+            transport.lose(
+                StreamLostError(f"the server has been silent for {silent:.1f} seconds")
+            )
+        if Action.PROTOCOL_PING in action:
+            transport.post(Opcode.PING, b"")
+        if Action.APPLICATION_PING in action:
+            transport.post(Opcode.TEXT, lambda: self.round_trips.begin(PendingPing()))
+        if Action.REPORT_STALE in action:
+            self._set_state("stale")
+            link.reader.post(Stale(silent_sec=now - transport.last_byte))
+
+    def _is_flowing(self, link: _Link[E]) -> bool:
+        return link.heartbeat.is_flow(
+            link.transport.last_byte, link.reader.last_low, self.intent.open_positions
+        )
+
+    def _resync(self, link: _Link[E], now: float) -> None:
+        if self._resync_from is None:
+            return
+        if self.lanes.held_back:
+            # What the server said may still lie unread in the socket.
+            self._resync_from = now
+        elif now - self._resync_from >= self._resync_window:
+            self._resync_from = None
+            with self.intent_lock:
+                reports = self.intent.resynced(now)
+            link.reader.post(Resynced())
+            for report in reports:
+                link.reader.post(report)
+
+    def _run_chores(self, now: float) -> None:
+        due = self.chores.next_due()
+        if due is not None and due <= now:
+            self.chores.run_due()
+
+    def _write_soon(self, link: _Link[E], messages: Iterable[ClientMessage]) -> None:
+        texts = [encode_client_message(message) for message in messages]
+        if texts:
+            link.transport.post(Opcode.TEXT, *texts)
+
+    # Ending a connection
+
+    def _shut(self, link: _Link[E], mail: _Mail | None) -> None:
+        """Close in order: what was accepted goes out, what had arrived is delivered."""
+        while mail is not None:
+            if isinstance(mail, _Send):
+                self._write_soon(link, mail.messages)
+            mail = self._next_mail(0)
+        self._end_reader(link)
+        self._take_down(link)
+        self._deliver(Disconnected(cause="closed by this side"))
+
+    def _end_reader(self, link: _Link[E]) -> None:
+        link.transport.begin_close()
+        link.reader.stop()
+        if not link.reader.join(CLOSE_PATIENCE):
+            link.transport.abort()
+
+    def _take_down(self, link: _Link[E]) -> None:
+        self._link = None
+        link.transport.abort()
+        if not link.reader.join(READER_PATIENCE):
+            log.error("the reader thread did not end; this is a bug, please report it")
+        link.transport.dispose()
+        self.round_trips.disconnected()
+        with self.intent_lock:
+            self.intent.disconnected()
+        self._resync_from = None
+        self._past_frames += link.transport.stats.frames_in
+        self._past_bytes += link.transport.stats.bytes_in
+        self._lost_at_ms = self.clock.wall_ms()
+
+    def _leave(self, link: _Link[E], error: LaserSellError) -> tuple[Verdict, float]:
+        """Take a lost connection down and report it; return what follows."""
+        self._take_down(link)
+        live_sec = self.clock.monotonic() - link.live_since
+        self._backoff.ended_after(live_sec)
+        if link.is_accepted or (not link.is_rejected and live_sec > REJECTION_WINDOW):
+            self._verdicts.configured()
+        if link.is_rejected and self._connections == 1:
+            verdict, delay = Verdict.FATAL, 0.0
+        else:
+            verdict, delay = self._judge(error)
+        self._deliver(
+            Disconnected(
+                cause=str(error),
+                code=getattr(error, "code", None),
+                close_code=getattr(error, "close_code", None),
+                delay=None if verdict is Verdict.FATAL else delay,
+            )
+        )
+        return verdict, delay
+
+    def _judge(self, error: LaserSellError) -> tuple[Verdict, float]:
+        verdict = self._verdicts.judge(error, self.clock.monotonic())
+        return verdict, self._verdicts.delay(error, self._backoff)
+
+    # Between two connections
+
+    def _pause(self, delay: float) -> None:
+        """Wait for the next try; commands grow old meanwhile."""
+        deadline = Deadline(delay, self.clock)
+        while not deadline.has_passed():
+            now = self.clock.monotonic()
+            with self.intent_lock:
+                due = self.intent.next_due(is_live=False)
+            left = deadline.remaining() or 0.0
+            self._next_mail(left if due is None else max(0.0, min(left, due - now)))
+            if self._closing:
+                raise Interrupted
+            now = self.clock.monotonic()
+            with self.intent_lock:
+                _, reports = self.intent.due(now, is_live=False)
+            self._deliver(*reports)
+            self._run_chores(now)
+
+    def _deliver(self, *messages: Message) -> None:
+        """Apply and put messages while no reader lives."""
+        highs: list[E] = []
+        lows: list[E] = []
+        self._applier.begin(self.clock.monotonic())
+        for message in messages:
+            self._applier.apply(message, highs, lows)
+        if highs or lows:
+            self.lanes.put(highs, lows)
+
+    def _set_state(self, state: State) -> None:
+        if self.state != state:
+            self.state = state
+            log.info("the stream is %s", state)
+
+    # The end
+
+    def _finish(self, error: LaserSellError | None) -> None:
+        link = self._link
+        if link is not None:
+            self._take_down(link)
+        self._closing = True
+        self.error = error
+        self._set_state("closed" if error is None else "failed")
+        self.lanes.end(error)
+        self.chores.stop()
+        self.first_word.put(error)
+        _alive.discard(self)
+        self._wakeup.close()
+
+    def _why_not_live(self) -> str:
+        if self.state == "failed":
+            return f"the stream has ended: {self.error}"
+        if self.is_over:
+            return "the stream is closed; connect again"
+        return f"the stream is {self.state}; try again when it is live"
+
+
+def _close_all_at_exit() -> None:
+    streams = list(_alive)
+    for stream in streams:
+        stream.request_close()
+    for stream in streams:
+        stream.join(EXIT_PATIENCE)
+
+
+def _mark_all_forked() -> None:
+    for stream in list(_alive):
+        stream.after_fork()
+
+
+atexit.register(_close_all_at_exit)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_mark_all_forked)
