@@ -1,0 +1,30 @@
+"""
+The embedded stream server: a stand-in for the service on this machine.
+
+Needs the extra ``sim``; without it the import raises ``MissingExtraError``.
+"""
+
+from __future__ import annotations
+
+from lasersell.sim.clock import ManualClock
+from lasersell.sim.flood import Flood
+from lasersell.sim.ledger import Holding, Ledger, Trade
+from lasersell.sim.log import Entry, Log
+from lasersell.sim.options import DEFAULT_LIMITS, SimOptions
+from lasersell.sim.server import SimServer, Upgrade
+from lasersell.sim.session import SimSession
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "Entry",
+    "Flood",
+    "Holding",
+    "Ledger",
+    "Log",
+    "ManualClock",
+    "SimOptions",
+    "SimServer",
+    "SimSession",
+    "Trade",
+    "Upgrade",
+]

@@ -1,0 +1,93 @@
+"""
+The server's end of one WebSocket: frames out, in whole batches.
+
+Frames are written to the transport directly: one write for all that a tick
+brings, where the library underneath makes a system call for each frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from aiohttp import web
+
+from lasersell.protocol.codec import encode_server_message
+from lasersell.protocol.server import ServerMessage
+from lasersell.sim.session import SimSession
+
+__all__ = ["ABNORMAL_CLOSURE", "Connection", "frame", "text_frames"]
+
+ABNORMAL_CLOSURE = 1006
+"""The code that is never sent: the connection ends without a close frame."""
+
+_FINAL = 0x80
+_TEXT = 0x1
+_BINARY = 0x2
+_CONGESTED_BYTES = 256 * 1024
+
+
+def frame(payload: bytes, *, binary: bool = False) -> bytes:
+    """Return one whole unmasked WebSocket frame, as a server sends it."""
+    head = bytes((_FINAL | (_BINARY if binary else _TEXT),))
+    size = len(payload)
+    if size < 126:
+        return head + bytes((size,)) + payload
+    if size < 65_536:
+        return head + b"\x7e" + size.to_bytes(2, "big") + payload
+    return head + b"\x7f" + size.to_bytes(8, "big") + payload
+
+
+def text_frames(messages: Iterable[ServerMessage]) -> list[bytes]:
+    """Return each message as one text frame."""
+    return [frame(encode_server_message(message)) for message in messages]
+
+
+class Connection:
+    """
+    One client that is connected; only the server's thread may call it.
+
+    Attributes:
+        api_key: The key it came with.
+        session: What the server knows of it.
+    """
+
+    def __init__(
+        self,
+        api_key: str,
+        session: SimSession,
+        socket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+    ) -> None:
+        self.api_key = api_key
+        self.session = session
+        self._socket = socket
+        self._transport = transport
+
+    def __repr__(self) -> str:
+        return f"<Connection of session {self.session.session_id}>"
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether the client reads slower than we write."""
+        return self._transport.get_write_buffer_size() > _CONGESTED_BYTES
+
+    def write(self, data: bytes) -> None:
+        """Write bytes that are whole frames already, or are not meant to be."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
+
+    def send(self, messages: Iterable[ServerMessage]) -> None:
+        """Send messages, each in a frame of its own, in one write."""
+        self.write(b"".join(text_frames(messages)))
+
+    async def close(self, code: int, reason: str = "") -> None:
+        """End the connection; blocks until the client answered, at most 1 s."""
+        if code == ABNORMAL_CLOSURE:
+            self.cut()
+        else:
+            await self._socket.close(code=code, message=reason.encode())
+
+    def cut(self) -> None:
+        """End the connection at once, without a close frame."""
+        self._transport.abort()
