@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from lasersell.sim.clock import ManualClock
 from lasersell.sim.flood import Flood
+from lasersell.sim.hub import Upgrade
 from lasersell.sim.ledger import Holding, Ledger, Trade
 from lasersell.sim.log import Entry, Log
 from lasersell.sim.options import DEFAULT_LIMITS, SimOptions
-from lasersell.sim.server import SimServer, Upgrade
+from lasersell.sim.server import SimServer
 from lasersell.sim.session import SimSession
 
 __all__ = [

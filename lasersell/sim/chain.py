@@ -21,7 +21,10 @@ from lasersell.sim.market import Pool
 from lasersell.sim.paths import PricePath, ProfitPath, RandomWalk, Still, proceeds_at
 from lasersell.sim.solana import TOKEN_PROGRAM, associated_token_account, made_up_key
 
-__all__ = ["Chain", "Market", "PendingExit"]
+__all__ = ["DEFAULT_QUOTE_UNITS", "Chain", "Market", "PendingExit"]
+
+DEFAULT_QUOTE_UNITS = 100_000_000
+"""What a buy costs if nothing is said, in lamports: 0.1 SOL."""
 
 _FIRST_SLOT = 280_000_000
 _SLOT_MS = 400
@@ -101,6 +104,9 @@ class Chain:
 
     Attributes:
         ledger: Who holds what.
+
+    Raises:
+        ConfigurationError: If a wallet is no public key.
     """
 
     def __init__(
@@ -115,7 +121,7 @@ class Chain:
         self._clock = clock
         self._seed = seed
         self._volatility_pct = volatility_pct
-        self._wallets = None if wallets is None else set(wallets)
+        self._wallets = None if wallets is None else _checked(wallets)
         self._markets: dict[str, Market] = {}
         self._pending: dict[str, PendingExit] = {}
         self._position_ids = count(1)
@@ -165,6 +171,10 @@ class Chain:
         check_pubkey(wallet, "wallet")
         if self._wallets is not None:
             self._wallets.add(wallet)
+
+    def holds(self, wallet: str) -> bool:
+        """Tell whether a wallet holds anything."""
+        return bool(self.ledger.holdings(wallet))
 
     # --- markets --------------------------------------------------------------
 
@@ -227,7 +237,7 @@ class Chain:
         wallet: str,
         mint: str | None = None,
         *,
-        quote_units: int,
+        quote_units: int = DEFAULT_QUOTE_UNITS,
         tokens: int | None = None,
         profits_pct: Iterable[float] | None = None,
     ) -> Trade:
@@ -329,3 +339,7 @@ class Chain:
             if holding is not None:
                 trades.append(self.sell(holding, reason=reason))
         return trades
+
+
+def _checked(wallets: Iterable[str]) -> set[str]:
+    return {check_pubkey(wallet, "wallets") for wallet in wallets}

@@ -1,5 +1,5 @@
 """
-The server's end of one WebSocket: frames out, in whole batches.
+The server's end of one WebSocket: frames out in whole batches, commands in one by one.
 
 Frames are written to the transport directly: one write for all that a tick
 brings, where the library underneath makes a system call for each frame.
@@ -8,10 +8,11 @@ brings, where the library underneath makes a system call for each frame.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from aiohttp import web
 
+from lasersell.protocol.client import ClientMessage
 from lasersell.protocol.codec import encode_server_message
 from lasersell.protocol.server import ServerMessage
 from lasersell.sim.session import SimSession
@@ -50,18 +51,21 @@ class Connection:
     Attributes:
         api_key: The key it came with.
         session: What the server knows of it.
+        is_open: Whether the conversation has begun; until then commands wait.
     """
 
     def __init__(
         self,
         api_key: str,
         session: SimSession,
-        socket: web.WebSocketResponse,
+        websocket: web.WebSocketResponse,
         transport: asyncio.Transport,
     ) -> None:
         self.api_key = api_key
         self.session = session
-        self._socket = socket
+        self.is_open = False
+        self._waiting: list[ClientMessage] = []
+        self._websocket = websocket
         self._transport = transport
 
     def __repr__(self) -> str:
@@ -71,6 +75,22 @@ class Connection:
     def is_congested(self) -> bool:
         """Whether the client reads slower than we write."""
         return self._transport.get_write_buffer_size() > _CONGESTED_BYTES
+
+    def receive(self, message: ClientMessage) -> list[ServerMessage]:
+        """Return the answer to a command; none if it has to wait."""
+        if self.is_open:
+            return self.session.receive(message)
+        self._waiting.append(message)
+        return []
+
+    def open(self, greeting: Sequence[ServerMessage]) -> list[ServerMessage]:
+        """Begin the conversation: return the greeting and what waiting commands give."""
+        self.is_open = True
+        answers = list(greeting)
+        for message in self._waiting:
+            answers += self.session.receive(message)
+        self._waiting.clear()
+        return answers
 
     def write(self, data: bytes) -> None:
         """Write bytes that are whole frames already, or are not meant to be."""
@@ -82,11 +102,8 @@ class Connection:
         self.write(b"".join(text_frames(messages)))
 
     async def close(self, code: int, reason: str = "") -> None:
-        """End the connection; blocks until the client answered, at most 1 s."""
-        if code == ABNORMAL_CLOSURE:
-            self.cut()
-        else:
-            await self._socket.close(code=code, message=reason.encode())
+        """End the connection; waits for the client's answer, at most 1 s."""
+        await self._websocket.close(code=code, message=reason.encode())
 
     def cut(self) -> None:
         """End the connection at once, without a close frame."""

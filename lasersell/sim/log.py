@@ -16,7 +16,7 @@ __all__ = ["Entry", "Log"]
 T = TypeVar("T")
 Kind = TypeVar("Kind")
 
-_CAPACITY = 65_536
+_CAPACITY = 16_384
 
 
 @attrs.define(eq=False)
@@ -39,7 +39,7 @@ class Entry(Generic[T]):
 
 class Log(Generic[T]):
     """
-    The newest 65,536 entries; any thread may read, write and wait.
+    The newest 16,384 entries; any thread may read, write and wait.
 
     The lock guards the entries and their ``is_taken``.
     """
@@ -68,17 +68,17 @@ class Log(Generic[T]):
         self,
         kind: type[Kind],
         *,
-        timeout: float = 5.0,
+        timeout: float | None = 5.0,
         where: Callable[[Kind], bool] = lambda _item: True,
     ) -> Kind:
         """
         Take the oldest item that is a ``kind`` and that no call returned before.
 
-        Blocks until there is one, at most ``timeout`` seconds.
+        Blocks until there is one or the time is up.
 
         Args:
             kind: Class of the item.
-            timeout: Seconds to wait.
+            timeout: Seconds to wait; None waits for ever.
             where: What must be true of the item; called under the log's lock.
 
         Raises:
@@ -96,7 +96,7 @@ class Log(Generic[T]):
                     raise TimeoutError(self._complaint(kind, timeout))
                 self._changed.wait(deadline.remaining())
 
-    def _complaint(self, kind: type[Any], timeout: float) -> str:
+    def _complaint(self, kind: type[Any], timeout: float | None) -> str:
         seen = [type(entry.item).__name__ for entry in self._entries][-10:]
         return (
             f"no {kind.__name__} came within {timeout} s; the last of "

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import attrs
 from attrs import validators
 
+from lasersell.errors import ConfigurationError
 from lasersell.protocol.server import Limits
 
 __all__ = ["DEFAULT_LIMITS", "SimOptions"]
@@ -22,13 +24,24 @@ DEFAULT_LIMITS = Limits(
 """The specification's example, but with the flush interval of every public tier."""
 
 
+def _to_keys(keys: Iterable[str] | None) -> frozenset[str] | None:
+    if keys is None:
+        return None
+    return frozenset([keys] if isinstance(keys, str) else keys)
+
+
+def _check_limits(_options: object, _field: object, limits: Limits) -> None:
+    if limits.pnl_flush_ms < 1:
+        raise ConfigurationError("limits.pnl_flush_ms must be at least 1 millisecond")
+
+
 @attrs.frozen(kw_only=True)
 class SimOptions:
     """
     What may be changed while the server runs; new connections see the change.
 
     Attributes:
-        api_keys: Keys that are let in; None lets any key in that is not empty.
+        api_keys: Keys that are let in, or one of them; None lets any key in that is not empty.
         hello: ``first``: ``hello_ok`` at once, as the specification says;
             ``after_configure``: only in answer to ``configure``, as the deployed
             service is reported to do; ``never``: the server accepts the connection
@@ -50,13 +63,15 @@ class SimOptions:
             one sends such a strategy.
     """
 
-    api_keys: frozenset[str] | None = attrs.field(default=None, repr=False)
+    api_keys: frozenset[str] | None = attrs.field(
+        default=None, converter=_to_keys, repr=False
+    )
     hello: Literal["first", "after_configure", "never"] = attrs.field(
         default="first", validator=validators.in_(("first", "after_configure", "never"))
     )
     hello_delay: float = 0.0
     close_after_hello: int | None = None
-    limits: Limits = DEFAULT_LIMITS
+    limits: Limits = attrs.field(default=DEFAULT_LIMITS, validator=_check_limits)
     auto_sell_after_ms: int | None = None
     position_ids: Literal["kept", "renewed"] = attrs.field(
         default="kept", validator=validators.in_(("kept", "renewed"))

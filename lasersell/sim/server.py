@@ -8,85 +8,29 @@ were given and never in the middle of a tick.
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import socket
-import threading
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import Future
-from itertools import count
+from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import attrs
 
 from lasersell._clock import SYSTEM_CLOCK, Clock, Deadline
-from lasersell._threads import next_number, start_thread
-from lasersell.errors import ConfigurationError, DecodeError, MissingExtraError
-
-try:
-    from aiohttp import WSMsgType, web
-except ImportError as error:
-    raise MissingExtraError("the embedded server", "sim") from error
-
-from lasersell.protocol.client import ClientMessage, Configure
-from lasersell.protocol.codec import decode_client_message
-from lasersell.protocol.server import (
-    HelloOk,
-    Limits,
-    LiquiditySnapshot,
-    PnlUpdate,
-    ServerError,
-    ServerMessage,
-    TradeTick,
-)
-from lasersell.sim.chain import Chain
+from lasersell.errors import ConfigurationError
+from lasersell.protocol.client import ClientMessage
+from lasersell.protocol.server import Limits, PnlUpdate, ServerMessage
+from lasersell.sim.background import Background
+from lasersell.sim.chain import DEFAULT_QUOTE_UNITS, Chain
 from lasersell.sim.clock import ManualClock
-from lasersell.sim.connection import ABNORMAL_CLOSURE, Connection, frame, text_frames
-from lasersell.sim.describe import describe
+from lasersell.sim.connection import ABNORMAL_CLOSURE, frame, text_frames
 from lasersell.sim.flood import Flood
+from lasersell.sim.hub import PATH, Hub, Refusal, Upgrade
 from lasersell.sim.ledger import Holding, Trade
 from lasersell.sim.log import Log
 from lasersell.sim.options import DEFAULT_LIMITS, SimOptions
 from lasersell.sim.session import SimSession
 
-__all__ = ["SimServer", "Upgrade"]
-
-T = TypeVar("T")
-
-_logger = logging.getLogger(__name__)
-
-_PATH = "/v1/ws"
-_CALL_TIMEOUT = 10.0
-_CLOSE_TIMEOUT = 1.0
-_MAX_MESSAGE_BYTES = 1 << 20
-_LOW_PRIORITY = (PnlUpdate, LiquiditySnapshot, TradeTick)
-
-
-@attrs.frozen
-class Upgrade:
-    """
-    One attempt of a client to connect.
-
-    Attributes:
-        status: What it was answered: 101 if it was let in.
-    """
-
-    status: int
-
-
-@attrs.define
-class _Refusal:
-    status: int
-    headers: Mapping[str, str]
-    remaining: int | None
-
-    def use(self) -> bool:
-        """Tell whether this refusal still holds, counting one use."""
-        if self.remaining is None:
-            return True
-        self.remaining -= 1
-        return self.remaining >= 0
+__all__ = ["SimServer"]
 
 
 class SimServer:
@@ -109,11 +53,6 @@ class SimServer:
             until :meth:`step` is called.
         pnl_flush_ms: Milliseconds between two ticks; None takes it from ``limits``.
         api_keys: See :class:`SimOptions`, as for all that follow.
-
-    Attributes:
-        received: Every message of a client, to be waited on.
-        sent: Every message to a client but the low-priority ones and floods.
-        upgrades: Every attempt to connect, with its HTTP status.
     """
 
     def __init__(
@@ -139,37 +78,29 @@ class SimServer:
     ) -> None:
         if pnl_flush_ms is not None:
             limits = attrs.evolve(limits, pnl_flush_ms=pnl_flush_ms)
-        self._options = SimOptions(
-            api_keys=None if api_keys is None else frozenset(api_keys),
-            hello=hello,
-            hello_delay=hello_delay,
-            close_after_hello=close_after_hello,
-            limits=limits,
-            auto_sell_after_ms=auto_sell_after_ms,
-            position_ids=position_ids,
-            liquidity_snapshots=liquidity_snapshots,
-            starter_holdings=starter_holdings,
-            require_exit_condition=require_exit_condition,
-        )
-        self.received: Log[ClientMessage] = Log()
-        self.sent: Log[ServerMessage] = Log()
-        self.upgrades: Log[Upgrade] = Log()
-        self._clock = clock
         self._chain = Chain(
             clock=clock, seed=seed, volatility_pct=volatility_pct, wallets=wallets
         )
+        self._hub = Hub(
+            self._chain,
+            SimOptions(
+                api_keys=api_keys,
+                hello=hello,
+                hello_delay=hello_delay,
+                close_after_hello=close_after_hello,
+                limits=limits,
+                auto_sell_after_ms=auto_sell_after_ms,
+                position_ids=position_ids,
+                liquidity_snapshots=liquidity_snapshots,
+                starter_holdings=starter_holdings,
+                require_exit_condition=require_exit_condition,
+            ),
+            ticks_by_itself=not isinstance(clock, ManualClock),
+        )
+        self._background = Background(self._hub.serve)
+        self._clock = clock
         self._host = host
         self._port = port
-        self._session_ids = count(1)
-        self._connections: list[Connection] = []
-        self._connections_changed = threading.Condition()
-        self._refusal: _Refusal | None = None
-        self._floods: set[Flood] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
-        self._next_tick_at = 0.0
 
     def __repr__(self) -> str:
         state = "running" if self.is_running else "stopped"
@@ -192,7 +123,7 @@ class SimServer:
     @property
     def is_running(self) -> bool:
         """Whether the server accepts connections."""
-        return self._loop is not None
+        return self._background.is_running
 
     @property
     def port(self) -> int:
@@ -202,7 +133,7 @@ class SimServer:
     @property
     def url(self) -> str:
         """The endpoint to give to a client."""
-        return f"ws://{self._host}:{self._port}{_PATH}"
+        return f"ws://{self._host}:{self._port}{PATH}"
 
     def start(self) -> None:
         """
@@ -212,18 +143,7 @@ class SimServer:
             ConfigurationError: If it is running already, or the address cannot be
                 listened on.
         """
-        if self._thread is not None:
-            raise ConfigurationError("the server is running already; stop it first")
-        listener = self._listen()
-        ready: Future[None] = Future()
-        self._thread = start_thread(
-            f"lasersell-sim-{next_number()}", lambda: self._run(listener, ready)
-        )
-        try:
-            ready.result(_CALL_TIMEOUT)
-        except BaseException:
-            self.stop()
-            raise
+        self._background.start(self._listen)
 
     def stop(self, timeout: float = 5.0) -> None:
         """
@@ -234,15 +154,7 @@ class SimServer:
         Raises:
             TimeoutError: If the thread did not end in time.
         """
-        thread, loop = self._thread, self._loop
-        if thread is None:
-            return
-        if loop is not None and self._stopping is not None:
-            loop.call_soon_threadsafe(self._stopping.set)
-        thread.join(timeout)
-        if thread.is_alive():
-            raise TimeoutError(f"the server's thread did not end in {timeout} s")
-        self._thread = None
+        self._background.stop(timeout)
 
     def _listen(self) -> socket.socket:
         try:
@@ -255,61 +167,6 @@ class SimServer:
         self._port = listener.getsockname()[1]
         return listener
 
-    def _run(self, listener: socket.socket, ready: Future[None]) -> None:
-        with listener:
-            try:
-                asyncio.run(self._main(listener, ready))
-            except Exception as error:
-                if ready.done():
-                    raise
-                ready.set_exception(error)
-
-    async def _main(self, listener: socket.socket, ready: Future[None]) -> None:
-        app = web.Application()
-        app.router.add_get(_PATH, self._serve)
-        runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=_CLOSE_TIMEOUT
-        )
-        self._stopping = asyncio.Event()
-        await runner.setup()
-        try:
-            await web.SockSite(runner, listener).start()
-            self._loop = asyncio.get_running_loop()
-            self._next_tick_at = SYSTEM_CLOCK.monotonic()
-            self._schedule_tick()
-            ready.set_result(None)
-            await self._stopping.wait()
-        finally:
-            self._loop = None
-            self._let_go()
-            await runner.cleanup()
-
-    def _let_go(self) -> None:
-        for flood in tuple(self._floods):
-            flood.end()
-        for connection in tuple(self._connections):
-            connection.cut()
-
-    def _call(self, action: Callable[[], T]) -> T:
-        loop = self._loop
-        if loop is None or threading.current_thread() is self._thread:
-            return action()
-        future: Future[T] = Future()
-
-        def act() -> None:
-            try:
-                future.set_result(action())
-            except BaseException as error:  # noqa: BLE001 - handed to the caller
-                future.set_exception(error)
-
-        loop.call_soon_threadsafe(act)
-        return future.result(_CALL_TIMEOUT)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
     # --- the chain ------------------------------------------------------------
 
     def buy(
@@ -317,7 +174,7 @@ class SimServer:
         wallet: str,
         mint: str | None = None,
         *,
-        quote_units: int = 100_000_000,
+        quote_units: int = DEFAULT_QUOTE_UNITS,
         tokens: int | None = None,
         profits_pct: Iterable[float] | None = None,
     ) -> Holding:
@@ -350,9 +207,9 @@ class SimServer:
                 tokens=tokens,
                 profits_pct=profits_pct,
             )
-            return self._publish(trade).holding
+            return self._hub.publish(trade).holding
 
-        return self._call(land)
+        return self._background.call(land)
 
     def sell(
         self,
@@ -372,8 +229,8 @@ class SimServer:
         Raises:
             ConfigurationError: If no such position is held, or not that much of it.
         """
-        return self._call(
-            lambda: self._publish(
+        return self._background.call(
+            lambda: self._hub.publish(
                 self._chain.sell(self._find(position), tokens=tokens, reason=reason)
             )
         )
@@ -397,38 +254,35 @@ class SimServer:
                     f"no exit signal was sent for {holding.token_account}; "
                     "use sell() for a sale of the wallet's own"
                 )
-            return self._publish(self._chain.sell(holding, reason=pending.reason))
+            return self._hub.publish(self._chain.sell(holding, reason=pending.reason))
 
-        return self._call(land)
+        return self._background.call(land)
 
     def set_profit(self, position: Holding | int | str, profit_pct: float) -> None:
         """Give a position this profit in percent from the next tick on."""
-        self._call(lambda: self._chain.set_profit(self._find(position), profit_pct))
+        self._background.call(
+            lambda: self._chain.set_profit(self._find(position), profit_pct)
+        )
 
     def set_profit_path(
         self, position: Holding | int | str, profits_pct: Iterable[float]
     ) -> None:
         """Script a position's profit in percent, one value for each tick to come."""
-        self._call(
+        self._background.call(
             lambda: self._chain.set_profit_path(self._find(position), profits_pct)
         )
 
     def register_wallet(self, wallet: str) -> None:
         """Accept a wallet from now on, if not all are accepted anyway."""
-        self._call(lambda: self._chain.register(wallet))
+        self._background.call(lambda: self._chain.register(wallet))
 
     def holdings(self, wallet: str | None = None) -> tuple[Holding, ...]:
         """Return what a wallet holds now, oldest first; None asks for all wallets."""
-        return self._call(lambda: self._chain.ledger.holdings(wallet))
+        return self._background.call(lambda: self._chain.ledger.holdings(wallet))
 
     def trades(self) -> tuple[Trade, ...]:
         """Return every buy and sale that landed, oldest first."""
-        return self._call(lambda: tuple(self._chain.ledger.trades))
-
-    def _publish(self, trade: Trade) -> Trade:
-        for connection in tuple(self._connections):
-            self._send(connection, connection.session.see_trade(trade))
-        return trade
+        return self._background.call(lambda: tuple(self._chain.ledger.trades))
 
     def _find(self, position: Holding | int | str) -> Holding:
         holding = self._lookup(position)
@@ -443,7 +297,7 @@ class SimServer:
             return ledger.holding(position.token_account)
         if isinstance(position, str):
             return ledger.holding(position)
-        for connection in self._connections:
+        for connection in self._hub.connections:
             tracked = connection.session.positions.get(position)
             if tracked is not None:
                 return tracked.holding
@@ -463,46 +317,42 @@ class SimServer:
             raise ConfigurationError(
                 "only a server made with clock=ManualClock() can be stepped"
             )
+
+        def tick() -> None:
+            clock.advance(self._hub.options.limits.pnl_flush_ms)
+            self._hub.tick()
+
         for _ in range(ticks):
-            clock.advance(self._options.limits.pnl_flush_ms)
-            self._call(self._tick)
-
-    def _schedule_tick(self) -> None:
-        if isinstance(self._clock, ManualClock) or self._loop is None:
-            return
-        # A late tick is not made up for: the next one comes a whole period later.
-        now = SYSTEM_CLOCK.monotonic()
-        period = self._options.limits.pnl_flush_ms / 1000
-        self._next_tick_at = max(self._next_tick_at + period, now)
-        self._loop.call_later(self._next_tick_at - now, self._tick_by_itself)
-
-    def _tick_by_itself(self) -> None:
-        self._schedule_tick()
-        self._tick()
-
-    def _tick(self) -> None:
-        for trade in self._chain.land_due(self._chain.now_ms()):
-            self._publish(trade)
-        sessions = [connection.session for connection in self._connections]
-        self._chain.advance(set().union(*(session.mints for session in sessions)))
-        for connection in tuple(self._connections):
-            messages: Sequence[ServerMessage] = connection.session.tick()
-            if connection.is_congested:
-                # A client that does not read gets no more of what will be stale.
-                messages = [m for m in messages if not isinstance(m, _LOW_PRIORITY)]
-            self._send(connection, messages)
+            self._background.call(tick)
 
     # --- clients --------------------------------------------------------------
 
     @property
+    def received(self) -> Log[ClientMessage]:
+        """Every message of a client, to be waited on."""
+        return self._hub.received
+
+    @property
+    def sent(self) -> Log[ServerMessage]:
+        """Every message to a client but low-priority ones, floods and raw frames."""
+        return self._hub.sent
+
+    @property
+    def upgrades(self) -> Log[Upgrade]:
+        """Every attempt to connect, with its HTTP status."""
+        return self._hub.upgrades
+
+    @property
     def connection_count(self) -> int:
         """How many clients are connected."""
-        return len(self._connections)
+        return len(self._hub.connections)
 
     @property
     def sessions(self) -> tuple[SimSession, ...]:
         """The live sessions, oldest first; to look at, not to change."""
-        return self._call(lambda: tuple(c.session for c in self._connections))
+        return self._background.call(
+            lambda: tuple(c.session for c in self._hub.connections)
+        )
 
     def wait_for_connections(self, number: int, timeout: float = 5.0) -> None:
         """
@@ -512,21 +362,22 @@ class SimServer:
             TimeoutError: If it did not come to that in time.
         """
         deadline = Deadline(timeout)
-        with self._connections_changed:
-            while len(self._connections) != number:
+        with self._hub.connections_changed:
+            while self.connection_count != number:
                 if deadline.has_passed():
                     raise TimeoutError(
-                        f"{len(self._connections)} clients are connected after "
+                        f"{self.connection_count} clients are connected after "
                         f"{timeout} s, not {number}"
                     )
-                self._connections_changed.wait(deadline.remaining())
+                self._hub.connections_changed.wait(deadline.remaining())
 
     def change_options(self, **changes: Any) -> None:
         """Change fields of :class:`SimOptions` for connections to come."""
-        self._call(lambda: self._set_options(attrs.evolve(self._options, **changes)))
 
-    def _set_options(self, options: SimOptions) -> None:
-        self._options = options
+        def change() -> None:
+            self._hub.options = attrs.evolve(self._hub.options, **changes)
+
+        self._background.call(change)
 
     def refuse_upgrades(
         self,
@@ -536,11 +387,11 @@ class SimServer:
         times: int | None = None,
     ) -> None:
         """Answer the next ``times`` upgrades with an HTTP status; None is all."""
-        self._refusal = _Refusal(status, headers or {}, times)
+        self._hub.refusal = Refusal(status, headers or {}, times)
 
     def accept_upgrades(self) -> None:
         """Stop refusing upgrades."""
-        self._refusal = None
+        self._hub.refusal = None
 
     def drop(self, code: int = ABNORMAL_CLOSURE, reason: str = "") -> None:
         """
@@ -550,25 +401,11 @@ class SimServer:
             code: Close code to send first; 1006 cuts without a close frame.
             reason: Text to send with it.
         """
-
-        def disconnect() -> None:
-            for connection in tuple(self._connections):
-                self._detach(connection)
-                if code == ABNORMAL_CLOSURE:
-                    connection.cut()
-                else:
-                    self._spawn(connection.close(code, reason))
-
-        self._call(disconnect)
+        self._background.call(lambda: self._hub.disconnect(code, reason))
 
     def send(self, *messages: ServerMessage) -> None:
         """Send messages to every client, whatever the chain says."""
-
-        def send() -> None:
-            for connection in tuple(self._connections):
-                self._send(connection, messages)
-
-        self._call(send)
+        self._background.call(lambda: self._hub.send(messages))
 
     def send_raw(self, payload: str | bytes, *, binary: bool = False) -> None:
         """Send one frame with any payload to every client; bytes need not be UTF-8."""
@@ -577,12 +414,7 @@ class SimServer:
 
     def send_bytes(self, data: bytes) -> None:
         """Write bytes under the WebSocket protocol to every client: half a frame, say."""
-
-        def write() -> None:
-            for connection in self._connections:
-                connection.write(data)
-
-        self._call(write)
+        self._background.call(lambda: self._hub.write(data))
 
     def flood(
         self,
@@ -603,152 +435,25 @@ class SimServer:
                 :meth:`Flood.stop` or the server ends.
             rate: Frames a second; None is as fast as the slowest client reads.
         """
+        if not self.is_running:
+            raise ConfigurationError("start the server before a flood")
         filler = PnlUpdate(
             position_id=1,
             profit_units=0,
-            proceeds_units=100_000_000,
+            proceeds_units=DEFAULT_QUOTE_UNITS,
             server_time_ms=self._clock.wall_ms(),
         )
         flood = Flood(
             text_frames(messages) or text_frames([filler]),
-            lambda: self._connections,
+            lambda: self._hub.connections,
             count=count,
             rate=rate,
-            on_end=self._floods.discard,
+            on_end=self._hub.floods.discard,
         )
 
         def begin() -> None:
-            self._floods.add(flood)
+            self._hub.floods.add(flood)
             flood.begin()
 
-        if not self.is_running:
-            raise ConfigurationError("start the server before a flood")
-        self._call(begin)
+        self._background.call(begin)
         return flood
-
-    # --- the conversation with one client -------------------------------------
-
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
-        refused = self._refuse(request)
-        if refused is not None:
-            self.upgrades.add(Upgrade(refused.status))
-            return refused
-        websocket = web.WebSocketResponse(
-            compress=False, timeout=_CLOSE_TIMEOUT, max_msg_size=_MAX_MESSAGE_BYTES
-        )
-        await websocket.prepare(request)
-        connection = self._attach(request, websocket)
-        try:
-            await self._converse(connection, websocket)
-        finally:
-            self._detach(connection)
-        return websocket
-
-    def _refuse(self, request: web.Request) -> web.Response | None:
-        refusal = self._refusal
-        if refusal is not None and refusal.use():
-            return _refused(refusal.status, "refused on request", refusal.headers)
-        key = request.headers.get("x-api-key", "")
-        known = self._options.api_keys
-        if not key or (known is not None and key not in known):
-            return _refused(401, "missing or unknown API key in x-api-key")
-        allowed = self._options.limits.max_sessions_per_api_key
-        if allowed and sum(c.api_key == key for c in self._connections) >= allowed:
-            return _refused(429, "max_sessions_per_api_key limit reached")
-        return None
-
-    def _attach(
-        self, request: web.Request, websocket: web.WebSocketResponse
-    ) -> Connection:
-        transport = request.transport
-        if not isinstance(transport, asyncio.Transport):
-            raise ConnectionResetError("the client left during its upgrade")
-        session = SimSession(next(self._session_ids), self._chain, self._options)
-        key = request.headers["x-api-key"]
-        connection = Connection(key, session, websocket, transport)
-        with self._connections_changed:
-            self._connections.append(connection)
-            self._connections_changed.notify_all()
-        self.upgrades.add(Upgrade(101), session.session_id)
-        _logger.info("session %d connected", session.session_id)
-        return connection
-
-    def _detach(self, connection: Connection) -> None:
-        with self._connections_changed:
-            if connection not in self._connections:
-                return
-            self._connections.remove(connection)
-            self._connections_changed.notify_all()
-        _logger.info("session %d disconnected", connection.session.session_id)
-
-    async def _converse(
-        self, connection: Connection, websocket: web.WebSocketResponse
-    ) -> None:
-        if self._options.hello == "first":
-            await self._pause(self._options.hello_delay)
-            await self._answer(connection, connection.session.greet())
-        async for received in websocket:
-            if received.type is WSMsgType.TEXT:
-                await self._on_text(connection, received.data)
-            elif received.type is WSMsgType.BINARY:
-                self._send(connection, [_invalid("binary frames are not understood")])
-
-    async def _on_text(self, connection: Connection, text: str) -> None:
-        try:
-            message = decode_client_message(text)
-        except DecodeError as error:
-            self._send(connection, [_invalid(str(error))])
-            return
-        session = connection.session
-        self.received.add(message, session.session_id)
-        _logger.info("session %d received %s", session.session_id, message.type)
-        if self._options.hello == "never":
-            return
-        if isinstance(message, Configure):
-            self._buy_starters(message.wallet_pubkeys)
-            if self._options.hello == "after_configure":
-                await self._pause(self._options.hello_delay)
-        await self._answer(connection, session.receive(message))
-
-    async def _answer(
-        self, connection: Connection, messages: Sequence[ServerMessage]
-    ) -> None:
-        self._send(connection, messages)
-        code = self._options.close_after_hello
-        if code is not None and any(isinstance(m, HelloOk) for m in messages):
-            self._detach(connection)
-            await connection.close(code)
-
-    async def _pause(self, seconds: float) -> None:
-        assert self._stopping is not None, "only a running server converses"
-        if seconds > 0:
-            try:
-                await asyncio.wait_for(self._stopping.wait(), seconds)
-            except asyncio.TimeoutError:
-                return
-
-    def _buy_starters(self, wallets: Iterable[str]) -> None:
-        for wallet in wallets:
-            if self._chain.is_registered(wallet) and not self.holdings(wallet):
-                for _ in range(self._options.starter_holdings):
-                    self.buy(wallet)
-
-    def _send(self, connection: Connection, messages: Sequence[ServerMessage]) -> None:
-        if not messages:
-            return
-        session_id = connection.session.session_id
-        connection.send(messages)
-        for message in messages:
-            if not isinstance(message, _LOW_PRIORITY):
-                self.sent.add(message, session_id)
-                _logger.info("session %d sent %s", session_id, describe(message))
-
-
-def _invalid(problem: str) -> ServerError:
-    return ServerError(code="invalid_message", message=problem)
-
-
-def _refused(
-    status: int, problem: str, headers: Mapping[str, str] | None = None
-) -> web.Response:
-    return web.json_response({"error": problem}, status=status, headers=headers)

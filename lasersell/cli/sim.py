@@ -1,0 +1,109 @@
+"""``lasersell sim``: the embedded stream server as a program of its own."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from typing import Literal
+
+import click
+
+from lasersell.protocol.server import PositionClosed
+from lasersell.sim import DEFAULT_LIMITS, SimServer
+
+__all__ = ["sim"]
+
+_HOLDINGS = 3
+_VOLATILITY_PCT = 0.3
+_SALE_LANDS_MS = 2000
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Listen here.")
+@click.option(
+    "--port", default=8082, show_default=True, help="Port; 0 takes a free one."
+)
+@click.option(
+    "--seed", default=0, show_default=True, help="The same seed, the same prices."
+)
+@click.option(
+    "--wallet",
+    "wallets",
+    multiple=True,
+    metavar="PUBKEY",
+    help="Accept only this wallet; may be repeated. By default any is accepted.",
+)
+@click.option(
+    "--api-key",
+    "api_keys",
+    multiple=True,
+    metavar="KEY",
+    help="Accept only this key; may be repeated. By default any is accepted.",
+)
+@click.option(
+    "--hello",
+    type=click.Choice(["first", "after_configure"]),
+    default="first",
+    show_default=True,
+    help="When hello_ok comes.",
+)
+@click.option(
+    "--tick-ms",
+    type=click.IntRange(min=1),
+    default=DEFAULT_LIMITS.pnl_flush_ms,
+    show_default=True,
+    help="Time between two PnL updates.",
+)
+def sim(
+    host: str,
+    port: int,
+    seed: int,
+    wallets: tuple[str, ...],
+    api_keys: tuple[str, ...],
+    hello: Literal["first", "after_configure"],
+    tick_ms: int,
+) -> None:
+    """
+    Serve a simulated LaserSell stream until Ctrl-C.
+
+    A wallet that is configured gets a few positions, whose prices walk at random;
+    the sale of an exit signal lands by itself after 2 s, and another buy follows.
+    """
+    server = SimServer(
+        host=host,
+        port=port,
+        seed=seed,
+        volatility_pct=_VOLATILITY_PCT,
+        wallets=wallets or None,
+        pnl_flush_ms=tick_ms,
+        api_keys=api_keys or None,
+        hello=hello,
+        auto_sell_after_ms=_SALE_LANDS_MS,
+        liquidity_snapshots=True,
+        starter_holdings=_HOLDINGS,
+    )
+    _log_to_stdout()
+    # A shell that starts us in the background leaves SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    try:
+        with server:
+            click.echo(f"serving at {server.url}, Ctrl-C ends it")
+            _keep_buying(server)
+    except KeyboardInterrupt:
+        click.echo("stopped")
+
+
+def _keep_buying(server: SimServer) -> None:
+    while True:
+        closed = server.sent.wait_for(PositionClosed, timeout=None)
+        server.buy(closed.wallet_pubkey)
+
+
+def _log_to_stdout() -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger = logging.getLogger("lasersell.sim")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
