@@ -380,6 +380,15 @@ def test_a_message_of_the_other_direction_is_not_sent() -> None:
         encode_server_message(ping)
 
 
+def test_a_sequence_of_the_wrong_type_is_not_sent() -> None:
+    """Where the wire has an array, nothing else is sent."""
+    snapshot: Any = decode_server_message(
+        MESSAGES["liquidity_snapshot/all_optional"].text
+    )
+    with pytest.raises(ConfigurationError, match="bands: expected a tuple"):
+        encode_server_message(attrs.evolve(snapshot, bands={}))
+
+
 def test_an_extra_field_cannot_replace_a_known_one() -> None:
     """What a message says itself wins over an extra field of the same name."""
     pong: Any = decode_server_message(MESSAGES["pong"].text)
