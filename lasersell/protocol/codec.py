@@ -117,7 +117,8 @@ def encode_client_message(message: ClientMessage) -> bytes:
 
     Raises:
         ConfigurationError: If a field holds what the wire cannot carry there, such
-            as NaN or too large an integer; the text names the field.
+            as NaN or too large an integer, or a command does not name its position
+            in exactly one way; the text names the field.
     """
     return _encode(message, _CLIENT_WRITERS)
 
