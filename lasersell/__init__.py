@@ -25,6 +25,9 @@ from lasersell.errors import (
 )
 from lasersell.protocol.mirror import AutoBuy, MirrorConfig, WatchWallet
 from lasersell.protocol.strategy import StrategyConfig, TakeProfitLevel
+from lasersell.stream.client import StreamClient, StreamConnection, StreamLanes
+from lasersell.stream.options import StreamConfigure
+from lasersell.stream.sender import StreamSender
 
 __version__ = "0.1.0"
 
@@ -47,8 +50,13 @@ __all__ = [
     "NotConnectedError",
     "SessionInUseError",
     "StrategyConfig",
+    "StreamClient",
+    "StreamConfigure",
+    "StreamConnection",
     "StreamError",
+    "StreamLanes",
     "StreamLostError",
+    "StreamSender",
     "TakeProfitLevel",
     "TlsError",
     "TxError",

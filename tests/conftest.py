@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lasersell.sim import SimServer
 from tests.clock import FakeClock
 from tests.leaks import no_leftovers
 from tests.skips import SkipWatch
@@ -49,3 +50,10 @@ def nothing_left_behind() -> Iterator[None]:
 def clock() -> FakeClock:
     """Return a clock that stands still."""
     return FakeClock()
+
+
+@pytest.fixture
+def sim() -> Iterator[SimServer]:
+    """Run an embedded server on a free port, with prices that stand still."""
+    with SimServer(volatility_pct=0.0) as server:
+        yield server
