@@ -154,6 +154,11 @@ class Intent:
         """Return the token account of a position of this connection."""
         return self._accounts.get(position_id)
 
+    def is_here(self, account: str) -> bool:
+        """Tell whether this connection has named the account, or none ever has."""
+        holding = self._holdings.get(account)
+        return holding is None or holding.is_here
+
     def override(self, token_account: str, strategy: StrategyConfig) -> None:
         """Remember a position's own strategy."""
         self._holding(token_account).override = strategy
@@ -171,23 +176,25 @@ class Intent:
         *,
         is_live: bool,
         by_deadline: bool = False,
-    ) -> RequestExitSignal:
+    ) -> RequestExitSignal | None:
         """
-        Remember that an exit is wanted, and return the message that asks for it.
+        Remember that an exit is wanted; return the message that asks for it now.
+
+        None means that it is held: the stream is offline, or the position has not
+        been named on this connection yet, so its account may hold another by now.
 
         Raises:
             HoldFullError: Offline, and too many commands are held already.
         """
         former = self._requests.get(token_account)
+        is_live = is_live and self.is_here(token_account)
         if not is_live and former is None and not by_deadline:
             self._check_capacity()
         request = _ExitRequest(slippage_bps, now, by_deadline)
         if former is not None:
             request.by_deadline |= former.by_deadline
         self._requests[token_account] = request
-        if is_live:
-            return self._ask(token_account, request, now)
-        return self._message(token_account, request)
+        return self._ask(token_account, request, now) if is_live else None
 
     def exit_not_sent(self, token_account: str) -> None:
         """Note that the message of :meth:`request_exit` did not go out: it is held."""
@@ -195,9 +202,12 @@ class Intent:
         if request is not None:
             request.asks = max(0, request.asks - 1)
 
-    def cancel_exit(self, token_account: str) -> None:
-        """Forget an exit that was asked for."""
-        self._requests.pop(token_account, None)
+    def cancel_deadlines(self) -> None:
+        """Forget the exits that only deadlines asked for."""
+        for account in [
+            a for a, request in self._requests.items() if request.by_deadline
+        ]:
+            del self._requests[account]
 
     def hold_mirror_result(self, mint: str, success: bool, now: float) -> None:
         """
@@ -287,8 +297,8 @@ class Intent:
         """Return when :meth:`due` has something to do; None if nothing waits."""
         times = [
             request.since + self._waits(request)
-            for request in self._requests.values()
-            if self._is_timed(request, is_live)
+            for account, request in self._requests.items()
+            if self._is_timed(account, request, is_live)
         ]
         times += [
             since + self._hold.max_age for _, since in self._mirror_results.values()
@@ -302,9 +312,9 @@ class Intent:
         asks: list[ClientMessage] = []
         reports: list[Report] = []
         for account, request in list(self._requests.items()):
-            if not self._is_timed(
-                request, is_live
-            ) or now < request.since + self._waits(request):
+            if not self._is_timed(account, request, is_live):
+                continue
+            if now < request.since + self._waits(request):
                 continue
             if request.asks == 0 and not request.by_deadline:
                 del self._requests[account]
@@ -365,10 +375,12 @@ class Intent:
             command=self._message(account, request), held_sec=now - request.since
         )
 
-    def _is_timed(self, request: _ExitRequest, is_live: bool) -> bool:
+    def _is_timed(self, account: str, request: _ExitRequest, is_live: bool) -> bool:
         # One that was sent waits for an answer, which only a live connection can
         # bring; one that was not sent ages while it waits for a connection.
-        return is_live if request.asks or request.by_deadline else True
+        if request.asks or request.by_deadline:
+            return is_live and self.is_here(account)
+        return True
 
     def _waits(self, request: _ExitRequest) -> float:
         return (

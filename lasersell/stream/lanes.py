@@ -24,7 +24,7 @@ from typing import Generic, TypeVar
 import attrs
 
 from lasersell._clock import SYSTEM_CLOCK, Clock, Deadline
-from lasersell.errors import ConcurrencyError, LaserSellError
+from lasersell.errors import ConcurrencyError, LaserSellError, StreamError
 
 __all__ = ["LaneStats", "Lanes", "Receiver"]
 
@@ -258,6 +258,69 @@ class Receiver(Generic[E]):
             ConcurrencyError: Another thread is in this call.
             LaserSellError: The lanes ended by this error and are empty.
         """
+        self._enter()
+        try:
+            self._release()
+            highs = self._highs
+            if highs:
+                self._out = high = highs[0]
+                return high
+            if self._lows:
+                return self._take_low()
+            return self._wait(timeout)
+        except BaseException:
+            self._out = None
+            raise
+        finally:
+            self._owner = None
+
+    def find(
+        self, matches: Callable[[E], bool], timeout: float | None, *, what: str
+    ) -> E:
+        """
+        Return the next event that matches; high events passed over stay where they are.
+
+        Args:
+            matches: Tells whether an event is wanted.
+            timeout: Seconds to wait; None is for ever.
+            what: What is wanted, for the error.
+
+        Raises:
+            TimeoutError: None came in time.
+            StreamError: The lanes ended first.
+            ConcurrencyError: Another thread is in a call.
+        """
+        self._enter()
+        try:
+            self._release()
+            deadline = Deadline(timeout, self._lanes.clock)
+            while True:
+                ended = self._lanes.ended
+                # Copying a deque is one step for other threads, walking it is not.
+                for high in list(self._highs):
+                    if matches(high):
+                        self._out = high
+                        return high
+                seen = len(self._highs)
+                while self._lows:
+                    low = self._take_low()
+                    if matches(low):
+                        return low
+                if len(self._highs) > seen:
+                    continue
+                if ended:
+                    raise StreamError(
+                        f"the stream ended before a {what} came"
+                    ) from self._lanes.error
+                if not self._sleep(deadline, seen):
+                    raise TimeoutError(f"no {what} within {timeout:g} seconds")
+        except BaseException:
+            self._out = None
+            raise
+        finally:
+            self._owner = None
+
+    def _enter(self) -> None:
         me = get_ident()
         # The own thread may find itself here after a KeyboardInterrupt that left
         # no time to clean up.
@@ -266,33 +329,33 @@ class Receiver(Generic[E]):
                 "another thread is receiving from this stream; give it to one thread, "
                 "or register callbacks"
             )
-        try:
-            self._owner = me
-            out = self._out
-            highs = self._highs
-            if out is not None:
-                # By identity: interrupted between the two lines, the next call
-                # must not take a second event away.
-                if highs and highs[0] is out:
-                    highs.popleft()
-                self._out = None
-                self._lanes.took_high()
-            if highs:
-                self._out = out = highs[0]
-                return out
-            if self._lows:
-                low = self._lows.popleft()
-                self._lanes.low_taken += 1
-                return low
-            return self._wait(timeout)
-        except BaseException:
-            self._out = None
-            raise
-        finally:
-            self._owner = None
+        self._owner = me
+
+    def _release(self) -> None:
+        """Take the event that the former call returned out of its lane."""
+        out = self._out
+        if out is None:
+            return
+        highs = self._highs
+        # By identity: interrupted between two lines, the next call must not take
+        # a second event away.
+        if highs and highs[0] is out:
+            highs.popleft()
+        else:
+            for index, high in enumerate(list(highs)):
+                if high is out:
+                    del highs[index]
+                    break
+        self._out = None
+        self._lanes.took_high()
+
+    def _take_low(self) -> E:
+        low = self._lows.popleft()
+        self._lanes.low_taken += 1
+        return low
 
     def _wait(self, timeout: float | None) -> E | None:
-        lanes, bell = self._lanes, self._bell
+        lanes = self._lanes
         deadline = Deadline(timeout, lanes.clock)
         while True:
             # Before the lanes are looked at: nothing is put after the end.
@@ -301,19 +364,26 @@ class Receiver(Generic[E]):
                 self._out = high = self._highs[0]
                 return high
             if self._lows:
-                low = self._lows.popleft()
-                lanes.low_taken += 1
-                return low
+                return self._take_low()
             if ended:
                 if lanes.error is not None:
                     raise lanes.error.with_traceback(None)
                 return None
-            bell.waiting = True
-            try:
-                if not (self._highs or self._lows or lanes.ended):
-                    bell.queue.get(timeout=deadline.remaining())
-            except queue.Empty:
-                if not (self._highs or self._lows or lanes.ended):
-                    raise TimeoutError(f"no event within {timeout:g} seconds") from None
-            finally:
-                bell.waiting = False
+            if not self._sleep(deadline, 0):
+                raise TimeoutError(f"no event within {timeout:g} seconds")
+
+    def _sleep(self, deadline: Deadline, highs_seen: int) -> bool:
+        """Wait until something changed; return False when the time is up instead."""
+        bell = self._bell
+        bell.waiting = True
+        try:
+            if not self._has_news(highs_seen):
+                bell.queue.get(timeout=deadline.remaining())
+        except queue.Empty:
+            return self._has_news(highs_seen)
+        finally:
+            bell.waiting = False
+        return True
+
+    def _has_news(self, highs_seen: int) -> bool:
+        return len(self._highs) > highs_seen or bool(self._lows) or self._lanes.ended

@@ -26,6 +26,7 @@ __all__ = [
     "Secret",
     "StreamConfigure",
     "StreamOptions",
+    "check_seconds",
 ]
 
 STREAM_ENDPOINT = "wss://stream.lasersell.io/v1/ws"
@@ -139,13 +140,24 @@ def check_watch_wallets(watch_wallets: tuple[WatchWallet, ...]) -> None:
             )
 
 
+def check_seconds(name: str, value: Any, minimum: float = 0.0) -> float:
+    """
+    Return a time in seconds if it is a number of at least ``minimum``.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value < minimum:
+        raise ConfigurationError(
+            f"{name} must be a number of at least {minimum:g}, not {value!r}"
+        )
+    return float(value)
+
+
 def _seconds(minimum: float) -> Callable[[object, attrs.Attribute[float], Any], None]:
     def check(_: object, attribute: attrs.Attribute[float], value: Any) -> None:
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not math.isfinite(value) or value < minimum:
-            raise ConfigurationError(
-                f"{attribute.name} must be a number of at least {minimum:g}, not {value!r}"
-            )
+        check_seconds(attribute.name, value, minimum)
 
     return check
 

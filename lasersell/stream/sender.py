@@ -5,13 +5,10 @@ Commands to the server, written in the caller's own thread.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
-
-import attrs
+from typing import Any, TypeVar
 
 from lasersell.errors import ConfigurationError, NotConnectedError, StreamLostError
 from lasersell.protocol.client import (
-    ClientMessage,
     ClosePosition,
     MirrorBuyResult,
     RequestExitSignal,
@@ -23,8 +20,11 @@ from lasersell.protocol.strategy import StrategyConfig, validate_strategy
 from lasersell.stream.options import check_wallets, check_watch_wallets
 from lasersell.stream.roundtrip import PendingPing
 from lasersell.stream.supervisor import Supervisor
+from lasersell.stream.transport import Text
 
 __all__ = ["StreamSender"]
+
+M = TypeVar("M", ClosePosition, RequestExitSignal)
 
 
 class StreamSender:
@@ -108,10 +108,20 @@ class StreamSender:
             self._tell(lambda: encode_client_message(intent.watch_wallets_update()))
 
     def update_position_strategy(
-        self, position_id: int, strategy: StrategyConfig
+        self,
+        position_id: int,
+        strategy: StrategyConfig,
+        *,
+        token_account: str | None = None,
     ) -> None:
         """
         Give one position a strategy of its own, until it closes.
+
+        Args:
+            position_id: The position, by its id on this connection.
+            strategy: The whole strategy.
+            token_account: Its token account, where known; while offline the wish
+                can only be remembered by that.
 
         Raises:
             ConfigurationError: The strategy is not valid.
@@ -120,12 +130,16 @@ class StreamSender:
         validate_strategy(strategy)
         with self._stream.calling():
             self._check_open()
+            intent = self._stream.intent
             with self._stream.intent_lock:
-                account = self._stream.intent.account_of(position_id)
-                if account is not None:
-                    self._stream.intent.override(account, strategy)
-            message = UpdatePositionStrategy(position_id=position_id, strategy=strategy)
-            self._tell_or_raise(message, is_remembered=account is not None)
+                account = self._locate(position_id, token_account)
+                intent.override(account, strategy)
+                is_here = intent.account_of(position_id) == account
+            if is_here:
+                message = UpdatePositionStrategy(
+                    position_id=position_id, strategy=strategy
+                )
+                self._tell(encode_client_message(message))
 
     def close_position(
         self, *, position_id: int | None = None, token_account: str | None = None
@@ -136,16 +150,18 @@ class StreamSender:
         Exactly one of the two arguments is to be given.
 
         Raises:
-            NotConnectedError: Offline, and the position is not known.
+            NotConnectedError: The id is not known on this connection.
         """
         message = _select(ClosePosition, position_id, token_account)
         with self._stream.calling():
             self._check_open()
+            intent = self._stream.intent
             with self._stream.intent_lock:
-                account = token_account or self._account_of(position_id)
-                if account is not None:
-                    self._stream.intent.untrack(account)
-            self._tell_or_raise(message, is_remembered=account is not None)
+                account = self._locate(position_id, token_account)
+                intent.untrack(account)
+                is_here = intent.is_here(account)
+            if is_here:
+                self._tell(encode_client_message(message))
 
     # Passing wishes
 
@@ -172,31 +188,27 @@ class StreamSender:
         Raises:
             ConfigurationError: The selection or the slippage is not valid.
             HoldFullError: Offline, and too many commands are held already.
-            NotConnectedError: Offline, and the id is not known.
+            NotConnectedError: The id is not known on this connection.
         """
         _check_slippage(slippage_bps)
-        message = _select(
-            RequestExitSignal, position_id, token_account, slippage_bps=slippage_bps
-        )
+        _select(RequestExitSignal, position_id, token_account)
         stream = self._stream
         with stream.calling():
             self._check_open()
             with stream.intent_lock:
-                account = token_account or self._account_of(position_id)
-                if account is not None:
-                    message = stream.intent.request_exit(
-                        account,
-                        slippage_bps,
-                        stream.clock.monotonic(),
-                        is_live=stream.is_live,
-                    )
-            try:
-                stream.write(encode_client_message(message))
-            except (NotConnectedError, StreamLostError):
-                if account is None:
-                    raise
-                with stream.intent_lock:
-                    stream.intent.exit_not_sent(account)
+                account = self._locate(position_id, token_account)
+                message = stream.intent.request_exit(
+                    account,
+                    slippage_bps,
+                    stream.clock.monotonic(),
+                    is_live=stream.is_live,
+                )
+            if message is not None:
+                try:
+                    stream.write(encode_client_message(message))
+                except (NotConnectedError, StreamLostError):
+                    with stream.intent_lock:
+                        stream.intent.exit_not_sent(account)
             # Someone must be awake when it is time to ask again.
             stream.poke()
 
@@ -240,10 +252,18 @@ class StreamSender:
 
     # Private
 
-    def _account_of(self, position_id: int | None) -> str | None:
-        return (
-            None if position_id is None else self._stream.intent.account_of(position_id)
-        )
+    def _locate(self, position_id: int | None, token_account: str | None) -> str:
+        """Return the token account meant; the caller holds the intent's lock."""
+        if token_account is not None:
+            return token_account
+        assert position_id is not None
+        account = self._stream.intent.account_of(position_id)
+        if account is None:
+            raise NotConnectedError(
+                f"position {position_id} is not known on this connection; ids change "
+                "with a reconnect, name it by its token account"
+            )
+        return account
 
     def _check_open(self) -> None:
         if self._stream.is_over:
@@ -258,18 +278,11 @@ class StreamSender:
                 f"({name} of hello_ok)"
             )
 
-    def _tell(self, make: Any) -> None:
+    def _tell(self, text: Text) -> None:
         try:
-            self._stream.write(make)
+            self._stream.write(text)
         except (NotConnectedError, StreamLostError):
             self._check_open()  # the next connection is told instead
-
-    def _tell_or_raise(self, message: ClientMessage, *, is_remembered: bool) -> None:
-        try:
-            self._stream.write(encode_client_message(message))
-        except (NotConnectedError, StreamLostError):
-            if not is_remembered:
-                raise
 
 
 def _check_slippage(slippage_bps: int | None) -> None:
@@ -281,9 +294,7 @@ def _check_slippage(slippage_bps: int | None) -> None:
         )
 
 
-def _select(
-    kind: type[Any], position_id: int | None, token_account: str | None, **fields: Any
-) -> Any:
+def _select(kind: type[M], position_id: int | None, token_account: str | None) -> M:
     if (position_id is None) == (token_account is None):
         raise ConfigurationError(
             "name the position by exactly one of position_id, token_account"
@@ -292,5 +303,4 @@ def _select(
         raise ConfigurationError(
             f"position_id must be a whole number, not {position_id!r}"
         )
-    message = kind(position_id=position_id, token_account=token_account)
-    return attrs.evolve(message, **fields)
+    return kind(position_id=position_id, token_account=token_account)

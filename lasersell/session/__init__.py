@@ -1,0 +1,1 @@
+"""Positions, deadlines and events on top of one stream."""

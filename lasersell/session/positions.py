@@ -1,0 +1,451 @@
+"""
+The positions of a session, and what a re-emission, a re-buy or a gap means for them.
+
+Written by one thread at a time (the reader, or the supervisor between two
+connections), read by any: every step is one operation on a dictionary.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, Literal
+
+import attrs
+
+from lasersell.protocol.server import (
+    BalanceUpdate,
+    ExitSignalWithTx,
+    LiquiditySnapshot,
+    PnlUpdate,
+    PositionClosed,
+    PositionOpened,
+)
+from lasersell.stream.intent import is_reemission
+
+__all__ = ["Opened", "PositionBook", "PositionHandle"]
+
+TOMBSTONE_SEC = 600.0
+"""For this long a lost position can be revived by a late re-emission."""
+
+SOL_MINT = "So11111111111111111111111111111111111111112"
+USD1_MINT = "USD1ttGY1N17NEEHLmELoaybftRBUSErhqYiQzvEmuB"
+_QUOTES = {SOL_MINT: "SOL", USD1_MINT: "USD1"}
+_SOL_MARKETS = frozenset({"pump_fun", "pump_swap"})
+_QUOTE_DECIMALS = {"SOL": 9, "USD1": 6}
+
+Status = Literal["open", "closed", "lost"]
+
+
+class PositionHandle:
+    """
+    One position, from its opening to its end; the same object in all its events.
+
+    The library writes, you read, from any thread. Amounts are integers in atomic
+    units: ``*_units`` of the quote asset, ``tokens`` of the token.
+    """
+
+    __slots__ = (
+        "close_reason",
+        "counts_from",
+        "deadline_fired",
+        "exit_attempts",
+        "is_here",
+        "is_untracked",
+        "known",
+        "liquidity",
+        "market_context",
+        "opened",
+        "peak_profit_units",
+        "pnl",
+        "position_id",
+        "status",
+        "tokens",
+    )
+
+    def __init__(
+        self, opened: PositionOpened, now: float, *, known: bool = True
+    ) -> None:
+        self.opened = opened
+        """The latest ``position_opened`` of it."""
+        self.known = known
+        """False for one made up from an exit signal that matched no position."""
+        self.position_id = opened.position_id
+        """Its id on the latest connection that named it; ids change."""
+        self.tokens = opened.tokens
+        """What the wallet holds, by the latest balance."""
+        self.market_context = opened.market_context
+        """Where it trades, by the latest message that said so."""
+        self.status: Status = "open"
+        """``open``, ``closed``, or ``lost`` (gone while the stream was away)."""
+        self.close_reason: str | None = None
+        """The server's reason for the close."""
+        self.pnl: PnlUpdate | None = None
+        """The latest profit and loss, also when the lane dropped its event."""
+        self.peak_profit_units: int | None = None
+        """The highest profit seen."""
+        self.liquidity: LiquiditySnapshot | None = None
+        """The latest liquidity; None again once the position is over."""
+        self.is_untracked = False
+        """Whether you asked to stop tracking it."""
+        self.is_here = True
+        """Whether the present connection has named it."""
+        self.counts_from = now
+        """The moment its deadline counts from, monotonic seconds."""
+        self.deadline_fired = False
+        """Whether its exit was asked for because of the deadline."""
+        self.exit_attempts: dict[int | None, int] = {}
+        """Exit signals so far, by ladder level; None is the whole position."""
+
+    def __repr__(self) -> str:
+        name = self.token_symbol or self.mint
+        return f"<PositionHandle {self.position_id} {name} {self.status}>"
+
+    @property
+    def wallet_pubkey(self) -> str:
+        """The wallet that holds it."""
+        return self.opened.wallet_pubkey
+
+    @property
+    def mint(self) -> str:
+        """The token."""
+        return self.opened.mint
+
+    @property
+    def token_account(self) -> str:
+        """The account that holds it; its identity over reconnects."""
+        return self.opened.token_account
+
+    @property
+    def token_program(self) -> str | None:
+        """The program of the token."""
+        return self.opened.token_program
+
+    @property
+    def entry_quote_units(self) -> int:
+        """What it cost, in atomic units of the quote asset."""
+        return self.opened.entry_quote_units
+
+    @property
+    def token_name(self) -> str | None:
+        """Name of the token."""
+        return self.opened.token_name
+
+    @property
+    def token_symbol(self) -> str | None:
+        """Ticker symbol of the token."""
+        return self.opened.token_symbol
+
+    @property
+    def token_decimals(self) -> int | None:
+        """Decimal places of the token."""
+        return self.opened.token_decimals
+
+    @property
+    def slot(self) -> int:
+        """Solana slot of the opening."""
+        return self.opened.slot
+
+    @property
+    def opened_at_ms(self) -> int | None:
+        """When it was opened, by the server's clock, Unix epoch ms."""
+        return self.opened.opened_at_ms
+
+    @property
+    def watched(self) -> bool:
+        """Whether it is a watched wallet's position, not yours."""
+        return bool(self.opened.watched)
+
+    @property
+    def mirror_source(self) -> str | None:
+        """The watched wallet this position of yours was copied from."""
+        return self.opened.mirror_source
+
+    @property
+    def market_type(self) -> str | None:
+        """Kind of market, as on the wire."""
+        return None if self.market_context is None else self.market_context.market_type
+
+    @property
+    def quote(self) -> str | None:
+        """
+        The quote asset: ``SOL``, ``USD1``, or None where the market does not tell.
+
+        Read from the market's quote mint; Pump markets carry none and trade in SOL.
+        """
+        context = self.market_context
+        if context is None:
+            return None
+        if context.market_type in _SOL_MARKETS:
+            return "SOL"
+        venue = context.venue
+        return None if venue is None else _QUOTES.get(venue.quote_mint or "")
+
+    @property
+    def quote_decimals(self) -> int | None:
+        """Decimal places of the quote asset; None where it is unknown."""
+        quote = self.quote
+        return None if quote is None else _QUOTE_DECIMALS[quote]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is held, as far as is known."""
+        return self.status == "open"
+
+    @property
+    def profit_units(self) -> int | None:
+        """Latest profit; negative is a loss."""
+        return None if self.pnl is None else self.pnl.profit_units
+
+    @property
+    def proceeds_units(self) -> int | None:
+        """What selling all would have brought, by the latest update."""
+        return None if self.pnl is None else self.pnl.proceeds_units
+
+    @property
+    def pnl_pct(self) -> float | None:
+        """Latest profit in percent of the entry cost; None while it is not known."""
+        return self._percent(self.profit_units)
+
+    @property
+    def peak_pnl_pct(self) -> float | None:
+        """Highest profit seen, in percent of the entry cost."""
+        return self._percent(self.peak_profit_units)
+
+    def _percent(self, units: int | None) -> float | None:
+        entry = self.entry_quote_units
+        return None if units is None or not entry else 100 * units / entry
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the position as plain values, ready for JSON."""
+        names = (
+            "position_id wallet_pubkey mint token_account token_program tokens entry_quote_units "
+            "token_name token_symbol token_decimals slot opened_at_ms watched mirror_source "
+            "market_type quote status close_reason known profit_units proceeds_units pnl_pct "
+            "peak_profit_units is_untracked"
+        )
+        return {name: getattr(self, name) for name in names.split()}
+
+
+@attrs.frozen
+class Opened:
+    """What a ``position_opened`` meant."""
+
+    handle: PositionHandle
+    is_new: bool
+    """Whether it is a position not seen before."""
+    reopened: bool = False
+    """Whether a position of an earlier connection was named again."""
+    previous_position_id: int | None = None
+    replaced: PositionHandle | None = None
+    """The position that must have gone from the same account unseen."""
+
+
+class PositionBook:
+    """All positions of a session, open ones and those lost of late."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[int, PositionHandle] = {}
+        """Positions of the present connection; the hot path looks here itself."""
+        self._by_account: dict[str, PositionHandle] = {}
+        self._by_wallet_mint: dict[tuple[str, str], dict[str, PositionHandle]] = {}
+        self._tombstones: OrderedDict[str, tuple[PositionHandle, float]] = OrderedDict()
+
+    # Looking up, from any thread
+
+    def open(self) -> list[PositionHandle]:
+        """Return the open positions, oldest first."""
+        return list(self._by_account.values())
+
+    def by_account(self, token_account: str) -> PositionHandle | None:
+        """Return the open position on a token account."""
+        return self._by_account.get(token_account)
+
+    def by_wallet_mint(self, wallet: str, mint: str) -> list[PositionHandle]:
+        """Return the open positions of one wallet in one token."""
+        return list(self._by_wallet_mint.get((wallet, mint), {}).values())
+
+    def find(
+        self,
+        position_id: int | None,
+        token_account: str | None,
+        wallet: str,
+        mint: str,
+    ) -> PositionHandle | None:
+        """
+        Return the open position that a frame names.
+
+        By the id of this connection, then the token account, then wallet and mint
+        where only one position has them. An id that contradicts the frame's own
+        account or mint is not believed: money hangs on it.
+        """
+        handle = None if position_id is None else self.by_id.get(position_id)
+        if handle is not None and (
+            handle.mint != mint or token_account not in (None, handle.token_account)
+        ):
+            handle = None
+        if handle is None and token_account is not None:
+            return self._by_account.get(token_account)
+        if handle is None:
+            candidates = self._by_wallet_mint.get((wallet, mint), {})
+            if len(candidates) == 1:
+                return next(iter(candidates.values()))
+        return handle
+
+    # Changing, by the applying thread only
+
+    def opened(self, message: PositionOpened, now: float) -> Opened:
+        """Take a ``position_opened``; ``now`` is monotonic seconds."""
+        account = message.token_account
+        existing = self._by_account.get(account)
+        if existing is not None and self._is_same(existing, message):
+            reopened, former = not existing.is_here, existing.position_id
+            self._name_again(existing, message)
+            return Opened(existing, False, reopened, former if reopened else None)
+        if existing is None:
+            revived = self._revive(message, now)
+            if revived is not None:
+                former = revived.position_id
+                self._name_again(revived, message)
+                return Opened(revived, False, True, former)
+        else:
+            self._lose(existing, now)
+        handle = PositionHandle(message, now)
+        self._enter(handle)
+        return Opened(handle, True, replaced=existing)
+
+    @staticmethod
+    def _is_same(handle: PositionHandle, message: PositionOpened) -> bool:
+        if handle.is_here:
+            return handle.position_id == message.position_id
+        return is_reemission(handle.opened, message)
+
+    def _revive(self, message: PositionOpened, now: float) -> PositionHandle | None:
+        self._bury_old(now)
+        entry = self._tombstones.get(message.token_account)
+        if entry is None or not is_reemission(entry[0].opened, message):
+            return None
+        del self._tombstones[message.token_account]
+        return entry[0]
+
+    def _name_again(self, handle: PositionHandle, message: PositionOpened) -> None:
+        self.by_id.pop(handle.position_id, None)
+        handle.opened = message
+        handle.position_id = message.position_id
+        handle.tokens = message.tokens
+        handle.market_context = message.market_context or handle.market_context
+        handle.status = "open"
+        handle.close_reason = None
+        handle.is_here = True
+        self._enter(handle)
+
+    def _enter(self, handle: PositionHandle) -> None:
+        self.by_id[handle.position_id] = handle
+        self._by_account[handle.token_account] = handle
+        holdings = self._by_wallet_mint.setdefault(
+            (handle.wallet_pubkey, handle.mint), {}
+        )
+        holdings[handle.token_account] = handle
+
+    def closed(self, message: PositionClosed, now: float) -> PositionHandle | None:
+        """Take a ``position_closed``; return the position that ended."""
+        handle = self.find(
+            message.position_id,
+            message.token_account,
+            message.wallet_pubkey,
+            message.mint,
+        )
+        if handle is None:
+            return None
+        self._remove(handle)
+        handle.status = "closed"
+        handle.close_reason = message.reason
+        if handle.is_untracked:
+            # The holding itself may remain, and be named again after a reconnect.
+            self._tombstones[handle.token_account] = (handle, now)
+        return handle
+
+    def balance(self, message: BalanceUpdate) -> PositionHandle | None:
+        """Take a ``balance_update``; return the position whose tokens it counts."""
+        handle = self.find(
+            None, message.token_account, message.wallet_pubkey, message.mint
+        )
+        if handle is not None:
+            handle.tokens = message.tokens
+        return handle
+
+    def exit_signal(
+        self, message: ExitSignalWithTx, now: float
+    ) -> tuple[PositionHandle, int]:
+        """
+        Take an exit signal; return its position and which attempt it is.
+
+        One that matches no position gets a handle made from its own fields.
+        """
+        handle = self.find(
+            message.position_id,
+            message.token_account,
+            message.wallet_pubkey,
+            message.mint,
+        )
+        if handle is None:
+            handle = PositionHandle(_opening_of(message), now, known=False)
+        elif message.market_context is not None:
+            handle.market_context = message.market_context
+        attempt = handle.exit_attempts.get(message.level_index, 0) + 1
+        handle.exit_attempts[message.level_index] = attempt
+        return handle, attempt
+
+    def disconnected(self) -> None:
+        """Forget the ids; every position must be named again."""
+        self.by_id.clear()
+        for handle in self._by_account.values():
+            handle.is_here = False
+
+    def resynced(self, now: float) -> list[PositionHandle]:
+        """Give up the positions that the new connection has not named; return them."""
+        gone = [handle for handle in self._by_account.values() if not handle.is_here]
+        for handle in gone:
+            self._lose(handle, now)
+        return gone
+
+    def _lose(self, handle: PositionHandle, now: float) -> None:
+        self._remove(handle)
+        handle.status = "lost"
+        self._bury_old(now)
+        self._tombstones[handle.token_account] = (handle, now)
+        self._tombstones.move_to_end(handle.token_account)
+
+    def _remove(self, handle: PositionHandle) -> None:
+        if self.by_id.get(handle.position_id) is handle:
+            del self.by_id[handle.position_id]
+        self._by_account.pop(handle.token_account, None)
+        key = (handle.wallet_pubkey, handle.mint)
+        holdings = self._by_wallet_mint.get(key)
+        if holdings is not None:
+            holdings.pop(handle.token_account, None)
+            if not holdings:
+                del self._by_wallet_mint[key]
+        handle.liquidity = None
+
+    def _bury_old(self, now: float) -> None:
+        while self._tombstones:
+            account, (_, since) = next(iter(self._tombstones.items()))
+            if now - since < TOMBSTONE_SEC:
+                return
+            del self._tombstones[account]
+
+
+def _opening_of(message: ExitSignalWithTx) -> PositionOpened:
+    return PositionOpened(
+        position_id=-1 if message.position_id is None else message.position_id,
+        wallet_pubkey=message.wallet_pubkey,
+        mint=message.mint,
+        token_account=message.token_account or "",
+        token_program=message.token_program,
+        tokens=message.position_tokens or 0,
+        entry_quote_units=0,
+        market_context=message.market_context,
+        slot=0,
+        watched=message.watched,
+        mirror_source=message.mirror_source,
+    )
