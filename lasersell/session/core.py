@@ -8,7 +8,7 @@ by one thread at a time; the rest may be called from any.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import attrs
 
@@ -95,7 +95,16 @@ class SessionCore:
         """Take one message; put its event, and those it implies, in their lanes."""
         kind = type(message)
         if kind is PnlUpdate:
-            lows.append(self._pnl(cast("PnlUpdate", message)))
+            # Spelled out here, and without a cast: this branch is nearly every
+            # frame, and a call costs a tenth of what is done for one.
+            pnl: Any = message
+            handle = self._by_id.get(pnl.position_id)
+            if handle is not None:
+                handle.pnl = pnl
+                peak = handle.peak_profit_units
+                if peak is None or pnl.profit_units > peak:
+                    handle.peak_profit_units = pnl.profit_units
+            lows.append(StreamEvent(pnl, handle, self._arrival))
         elif kind in LOW_LANE:
             lows.append(self._low_event(message))
         else:
@@ -104,15 +113,6 @@ class SessionCore:
                 applier(message, highs)
             else:
                 highs.append(StreamEvent(message, None, self._arrival))
-
-    def _pnl(self, message: PnlUpdate) -> StreamEvent:
-        handle = self._by_id.get(message.position_id)
-        if handle is not None:
-            handle.pnl = message
-            profit, peak = message.profit_units, handle.peak_profit_units
-            if peak is None or profit > peak:
-                handle.peak_profit_units = profit
-        return StreamEvent(message, handle, self._arrival)
 
     def _low_event(self, message: Message) -> StreamEvent:
         handle = None

@@ -34,7 +34,8 @@ class Dispatcher:
     ) -> None:
         self._receiver = receiver
         self._callbacks = callbacks
-        self._is_dispatching = False
+        self.is_dispatching = False
+        """Whether events go to callbacks now."""
         self._thread: threading.Thread | None = None
 
     def check_idle(self) -> None:
@@ -44,7 +45,7 @@ class Dispatcher:
         Raises:
             ConcurrencyError: Callbacks are being dispatched.
         """
-        if self._is_dispatching:
+        if self.is_dispatching:
             raise ConcurrencyError(
                 "callbacks are being dispatched; an event goes either to them or to recv()"
             )
@@ -52,12 +53,12 @@ class Dispatcher:
     def run(self) -> None:
         """Dispatch in this thread until the stream ends; see the facade."""
         self.check_idle()
-        self._is_dispatching = True
+        self.is_dispatching = True
         try:
             while (event := self._receiver.get(None)) is not None:
                 self._callbacks.dispatch(event)
         finally:
-            self._is_dispatching = False
+            self.is_dispatching = False
 
     def start(self) -> None:
         """Dispatch in a thread of our own."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import attrs
+import msgspec
 
 from lasersell.protocol.server import ServerMessage
 from lasersell.session.positions import PositionHandle
@@ -57,9 +58,9 @@ class EventFacts:
 _NO_FACTS = EventFacts()
 
 
-# Not frozen, and with as few fields as can be: one is made per frame.
-@attrs.define(eq=False)
-class StreamEvent:
+# One is made per frame, and a Struct costs a third of any other class. Not tracked
+# by the garbage collector: nothing an event refers to refers back to it.
+class StreamEvent(msgspec.Struct, eq=False, gc=False):
     """
     One event of a session.
 

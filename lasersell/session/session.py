@@ -151,7 +151,8 @@ class StreamSession(StreamHandle[StreamEvent]):
             ConcurrencyError: Another thread is receiving, or callbacks are.
             LaserSellError: The error that ended the stream, at every later call.
         """
-        self._dispatcher.check_idle()
+        if self._dispatcher.is_dispatching:
+            self._dispatcher.check_idle()
         return self._receiver.get(timeout)
 
     def __iter__(self) -> Iterator[StreamEvent]:

@@ -241,6 +241,8 @@ class Receiver(Generic[E]):
         self._highs = highs
         self._lows = lows
         self._out: E | None = None
+        # The thread that is inside. It may find itself here after a KeyboardInterrupt
+        # that left no time to clean up, so only another one is refused.
         self._owner: int | None = None
 
     def get(self, timeout: float | None) -> E | None:
@@ -258,15 +260,20 @@ class Receiver(Generic[E]):
             ConcurrencyError: Another thread is in this call.
             LaserSellError: The lanes ended by this error and are empty.
         """
-        self._enter()
+        me = get_ident()
+        if self._owner is not None and self._owner != me:
+            raise _second_receiver()
         try:
-            self._release()
+            self._owner = me
+            if self._out is not None:
+                self._release()
             highs = self._highs
             if highs:
                 self._out = high = highs[0]
                 return high
             if self._lows:
-                return self._take_low()
+                self._lanes.low_taken += 1
+                return self._lows.popleft()
             return self._wait(timeout)
         except BaseException:
             self._out = None
@@ -290,24 +297,19 @@ class Receiver(Generic[E]):
             StreamError: The lanes ended first.
             ConcurrencyError: Another thread is in a call.
         """
-        self._enter()
+        me = get_ident()
+        if self._owner is not None and self._owner != me:
+            raise _second_receiver()
         try:
+            self._owner = me
             self._release()
             deadline = Deadline(timeout, self._lanes.clock)
             while True:
                 ended = self._lanes.ended
-                # Copying a deque is one step for other threads, walking it is not.
-                for high in list(self._highs):
-                    if matches(high):
-                        self._out = high
-                        return high
                 seen = len(self._highs)
-                while self._lows:
-                    low = self._take_low()
-                    if matches(low):
-                        return low
-                if len(self._highs) > seen:
-                    continue
+                found = self._look_for(matches)
+                if found is not None:
+                    return found
                 if ended:
                     raise StreamError(
                         f"the stream ended before a {what} came"
@@ -320,16 +322,17 @@ class Receiver(Generic[E]):
         finally:
             self._owner = None
 
-    def _enter(self) -> None:
-        me = get_ident()
-        # The own thread may find itself here after a KeyboardInterrupt that left
-        # no time to clean up.
-        if self._owner is not None and self._owner != me:
-            raise ConcurrencyError(
-                "another thread is receiving from this stream; give it to one thread, "
-                "or register callbacks"
-            )
-        self._owner = me
+    def _look_for(self, matches: Callable[[E], bool]) -> E | None:
+        # Copying a deque is one step for other threads, walking it is not.
+        for high in list(self._highs):
+            if matches(high):
+                self._out = high
+                return high
+        while self._lows:
+            low = self._take_low()
+            if matches(low):
+                return low
+        return None
 
     def _release(self) -> None:
         """Take the event that the former call returned out of its lane."""
@@ -350,9 +353,8 @@ class Receiver(Generic[E]):
         self._lanes.took_high()
 
     def _take_low(self) -> E:
-        low = self._lows.popleft()
         self._lanes.low_taken += 1
-        return low
+        return self._lows.popleft()
 
     def _wait(self, timeout: float | None) -> E | None:
         lanes = self._lanes
@@ -387,3 +389,10 @@ class Receiver(Generic[E]):
 
     def _has_news(self, highs_seen: int) -> bool:
         return len(self._highs) > highs_seen or bool(self._lows) or self._lanes.ended
+
+
+def _second_receiver() -> ConcurrencyError:
+    return ConcurrencyError(
+        "another thread is receiving from this stream; give it to one thread, "
+        "or register callbacks"
+    )
