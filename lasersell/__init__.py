@@ -25,6 +25,9 @@ from lasersell.errors import (
 )
 from lasersell.protocol.mirror import AutoBuy, MirrorConfig, WatchWallet
 from lasersell.protocol.strategy import StrategyConfig, TakeProfitLevel
+from lasersell.session.events import StreamEvent
+from lasersell.session.positions import PositionHandle
+from lasersell.session.session import StreamSession
 from lasersell.stream.client import StreamClient, StreamConnection, StreamLanes
 from lasersell.stream.options import StreamConfigure
 from lasersell.stream.sender import StreamSender
@@ -48,15 +51,18 @@ __all__ = [
     "MirrorConfig",
     "MissingExtraError",
     "NotConnectedError",
+    "PositionHandle",
     "SessionInUseError",
     "StrategyConfig",
     "StreamClient",
     "StreamConfigure",
     "StreamConnection",
     "StreamError",
+    "StreamEvent",
     "StreamLanes",
     "StreamLostError",
     "StreamSender",
+    "StreamSession",
     "TakeProfitLevel",
     "TlsError",
     "TxError",
