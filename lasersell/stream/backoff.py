@@ -105,12 +105,9 @@ class Judge:
         self._refused_since: float | None = None
         self._rejections = 0
 
-    def live(self) -> None:
-        """Note that the server took us back."""
+    def accepted(self) -> None:
+        """Note that the server took us back, and our configuration."""
         self._refused_since = None
-
-    def configured(self) -> None:
-        """Note that the server took the configuration."""
         self._rejections = 0
 
     def judge(self, error: BaseException, now: float) -> Verdict:

@@ -159,6 +159,16 @@ class Intent:
         holding = self._holdings.get(account)
         return holding is None or holding.is_here
 
+    def is_reemitted(self, message: PositionOpened) -> bool:
+        """Tell whether a position of an earlier connection is named again."""
+        holding = self._holdings.get(message.token_account)
+        return (
+            holding is not None
+            and not holding.is_here
+            and holding.opened is not None
+            and is_reemission(holding.opened, message)
+        )
+
     def override(self, token_account: str, strategy: StrategyConfig) -> None:
         """Remember a position's own strategy."""
         self._holding(token_account).override = strategy
@@ -225,23 +235,16 @@ class Intent:
     def opened(self, message: PositionOpened, now: float) -> list[ClientMessage]:
         """Take note of a position; return what the server must be told about it."""
         account = message.token_account
-        holding = self._holdings.get(account)
         self._accounts[message.position_id] = account
-        if holding is None:
-            self._holdings[account] = _Holding(message, is_here=True)
-            return []
-        before = holding.opened
-        if before is None:
-            holding.opened, holding.is_here = message, True
-            return []
-        if holding.is_here:
-            if before.position_id == message.position_id:
-                return []
-        elif is_reemission(before, message):
+        holding = self._holding(account)
+        if holding.opened is None or self.is_reemitted(message):
             holding.opened, holding.is_here = message, True
             return self._restore(message, holding, now)
-        self._requests.pop(account, None)
-        self._holdings[account] = _Holding(message, is_here=True)
+        if not holding.is_here or holding.opened.position_id != message.position_id:
+            # Another position on the same account: nothing that was wished for
+            # the former one holds for it.
+            self._requests.pop(account, None)
+            self._holdings[account] = _Holding(message, is_here=True)
         return []
 
     def closed(self, message: PositionClosed) -> None:

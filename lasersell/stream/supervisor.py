@@ -391,7 +391,9 @@ class Supervisor(Generic[E]):
         """In the child: close our copies of the sockets, and answer every call with an error."""
         self.is_forked = True
         self._closing = True
-        self.lanes.after_fork(ForkedError(self.owner_pid))
+        self.error = ForkedError(self.owner_pid)
+        self.state = "failed"
+        self.lanes.after_fork(self.error)
         link, self._link = self._link, None
         if link is not None:
             link.transport.abandon()
@@ -508,12 +510,12 @@ class Supervisor(Generic[E]):
                 + self.intent.take_mirror_results()
             )
         self._write_soon(link, updates)
+        self._set_state("live")
         try:
             reader.start(self._number, greeting.early)
         except RuntimeError as error:
             self._link = None
             raise ConnectError(f"no thread can be started: {error}") from error
-        self._set_state("live")
         log.info(
             "connected to %s as session %d", self.options.endpoint, hello.session_id
         )
@@ -548,6 +550,9 @@ class Supervisor(Generic[E]):
                 PositionOpened: self._saw_opened,
                 PositionClosed: self._saw_closed,
                 ExitSignalWithTx: self._saw_exit,
+                # Not set where it is posted: bytes that come in between would
+                # have Fresh delivered before Stale.
+                Stale: lambda _: self._set_state("stale"),
             },
             on_batch=self._freshen,
             on_end=lambda error: self._mailbox.put(_Ended(reader, error)),
@@ -581,10 +586,11 @@ class Supervisor(Generic[E]):
     def _saw_opened(self, opened: PositionOpened) -> None:
         self._accepted()
         now = self.clock.monotonic()
-        if self._resync_from is not None:
-            self._resync_from = now
         with self.intent_lock:
+            is_reemitted = self.intent.is_reemitted(opened)
             messages = self.intent.opened(opened, now)
+        if is_reemitted and self._resync_from is not None:
+            self._resync_from = now
         if messages:
             self.post(*messages)
 
@@ -623,8 +629,10 @@ class Supervisor(Generic[E]):
         except queue.Empty:
             return None
 
-    def _next_tick(self, link: _Link[E]) -> float:
+    def _next_tick(self, link: _Link[E]) -> float | None:
         """Return the seconds until :meth:`_tick` may have something to do."""
+        if link.transport.is_lost:
+            return None  # the reader is about to say so
         now = self.clock.monotonic()
         with self.intent_lock:
             due = [self.intent.next_due(is_live=True)]
@@ -637,6 +645,8 @@ class Supervisor(Generic[E]):
         return max(0.0, min([beat, *(at - now for at in due if at is not None)]))
 
     def _tick(self, link: _Link[E]) -> None:
+        if link.transport.is_lost:
+            return
         now = self.clock.monotonic()
         self._beat(link, now)
         with self.intent_lock:
@@ -668,7 +678,6 @@ class Supervisor(Generic[E]):
         if Action.APPLICATION_PING in action:
             transport.post(Opcode.TEXT, lambda: self.round_trips.begin(PendingPing()))
         if Action.REPORT_STALE in action:
-            self._set_state("stale")
             link.reader.post(Stale(silent_sec=now - transport.last_byte))
 
     def _is_flowing(self, link: _Link[E]) -> bool:
@@ -738,7 +747,7 @@ class Supervisor(Generic[E]):
         live_sec = self.clock.monotonic() - link.live_since
         self._backoff.ended_after(live_sec)
         if link.is_accepted or (not link.is_rejected and live_sec > REJECTION_WINDOW):
-            self._verdicts.configured()
+            self._verdicts.accepted()
         if link.is_rejected and self._connections == 1:
             verdict, delay = Verdict.FATAL, 0.0
         else:

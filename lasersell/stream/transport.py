@@ -440,6 +440,11 @@ class Transport(websocket.WebSocket):
         self.abort()
         return self._ended(cause)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether :meth:`lose` was called."""
+        return self._lost is not None
+
     def abort(self) -> None:
         """Wake every thread that waits for this socket; it sees the end."""
         sock = self.sock
