@@ -14,7 +14,7 @@ _EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 _WALLET = "AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9"
 _EXPECTED = {
     "callbacks.py": ["opened: ", "exit: "],
-    "change_strategy.py": ["SIM1 open", "exit with +3."],
+    "change_strategy.py": ["SIM1 open", "exit with +"],
     "deadline_exits.py": ["opened: ", "exit: "],
     "raw_client.py": ["session 1", "asking for its exit", "exit by sell_now: "],
     "recv_loop.py": ["opened SIM1: ", "exit by target_profit, profit ", "sign and "],
