@@ -32,6 +32,9 @@ from lasersell.stream.wakeup import Interrupted, Wakeup
 
 __all__ = ["Greeting", "Handshake", "rejection"]
 
+EARLY_LIMIT = 65536
+"""Most bytes that are taken from a server that has not said hello_ok."""
+
 
 @attrs.frozen
 class Greeting:
@@ -135,6 +138,11 @@ class Handshake:
             raise Interrupted
         for text in texts:
             self._take(text)
+        if self._hello is None and self._transport.stats.bytes_in > EARLY_LIMIT:
+            raise ConnectError(
+                f"the server sent over {EARLY_LIMIT} bytes but no hello_ok; "
+                "is the endpoint right?"
+            )
 
     def _take(self, text: bytes) -> None:
         try:

@@ -214,6 +214,8 @@ class Transport(websocket.WebSocket):
         return texts
 
     def _read(self, deadline: Deadline | None) -> bytes:
+        if deadline is not None and deadline.has_passed():
+            raise ConnectTimeoutError("no answer in time")
         # A plain socket is polled first. A TLS one is read until it wants more,
         # because a record may hold frames that no poll will ever announce.
         if not self._drained or self._wait_readable(deadline):
@@ -237,11 +239,7 @@ class Transport(websocket.WebSocket):
         return data
 
     def _wait_readable(self, deadline: Deadline | None) -> bool:
-        timeout = None
-        if deadline is not None:
-            if deadline.has_passed():
-                raise ConnectTimeoutError("no answer in time")
-            timeout = poll_ms(deadline.remaining())
+        timeout = None if deadline is None else poll_ms(deadline.remaining())
         self._poller.modify(
             self._socket(), _READ_AND_WRITE if self._rest else select.POLLIN
         )
@@ -521,7 +519,13 @@ class _UpgradeSocket:
     def _read_head(self) -> bytes:
         head = self._stream.read_head()
         if head.status != 101:
-            raise refusal(head, self._stream.read_body(head, BODY_LIMIT))
+            body = self._stream.read_body(head, BODY_LIMIT)
+            # A server that quotes the key must not get it into our error.
+            raise refusal(head, body.replace(self._api_key.encode(), b"..."))
+        if head.headers.get("sec-websocket-extensions"):
+            raise ConnectError(
+                "the server turned on a WebSocket extension that was not asked for"
+            )
         lines = [
             f"{name}: {value}"
             for name, value in head.headers.items()
