@@ -11,6 +11,8 @@ Not thread-safe: its owner guards it with a lock. ``now`` is monotonic seconds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import attrs
 
 from lasersell.errors import HoldFullError
@@ -132,15 +134,19 @@ class Intent:
         """Return the message that tells the watched wallets wanted now."""
         return UpdateWatchWallets(watch_wallets=self.watch_wallets)
 
-    def updates_since(self, told: Configure) -> list[ClientMessage]:
-        """Return what changed since ``told`` was written: the user did not wait for us."""
-        updates: list[ClientMessage] = []
+    def updates_since(self, told: Configure) -> list[Callable[[], ClientMessage]]:
+        """
+        Return what changed since ``told`` was written: the user did not wait for us.
+
+        As functions, to be called in sending order: the user may change it again.
+        """
+        updates: list[Callable[[], ClientMessage]] = []
         if told.strategy != self.strategy:
-            updates.append(self.strategy_update())
+            updates.append(self.strategy_update)
         if told.wallet_pubkeys != self.wallet_pubkeys:
-            updates.append(self.wallets_update())
+            updates.append(self.wallets_update)
         if told.watch_wallets != self.watch_wallets:
-            updates.append(self.watch_wallets_update())
+            updates.append(self.watch_wallets_update)
         return updates
 
     # Positions

@@ -505,11 +505,10 @@ class Supervisor(Generic[E]):
         # changed before that, while it was under way, is told now.
         self._link = link
         with self.intent_lock:
-            updates = (
-                self.intent.updates_since(greeting.told)
-                + self.intent.take_mirror_results()
-            )
-        self._write_soon(link, updates)
+            updates = self.intent.updates_since(greeting.told)
+            results = self.intent.take_mirror_results()
+        transport.post(Opcode.TEXT, *map(_encoded_late, updates))
+        self._write_soon(link, results)
         self._set_state("live")
         try:
             reader.start(self._number, greeting.early)
@@ -821,6 +820,10 @@ class Supervisor(Generic[E]):
         if self.is_over:
             return "the stream is closed; connect again"
         return f"the stream is {self.state}; try again when it is live"
+
+
+def _encoded_late(make: Callable[[], ClientMessage]) -> Callable[[], bytes]:
+    return lambda: encode_client_message(make())
 
 
 def _close_all_at_exit() -> None:
