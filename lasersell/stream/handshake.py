@@ -9,6 +9,7 @@ to the greeting, then ``configure`` goes out, and then ``hello_ok`` is required.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NoReturn
 
 import attrs
 
@@ -19,6 +20,7 @@ from lasersell.errors import (
     ConnectTimeoutError,
     DecodeError,
     HandshakeError,
+    NotConnectedError,
     StreamLostError,
 )
 from lasersell.protocol.client import Configure
@@ -111,27 +113,33 @@ class Handshake:
             self._read()
 
     def _send_configure(self) -> None:
-        self._told = self._configure()
+        told = self._configure()
         self._hello_waited = self._hello is None
         try:
-            self._transport.send_texts(encode_client_message(self._told))
-        except StreamLostError as error:
-            raise ConnectError(
-                f"the server hung up during the handshake: {error}"
-            ) from error
+            self._transport.send_texts(encode_client_message(told))
+        except (NotConnectedError, StreamLostError):
+            self._raise_why_it_ended()
+        self._told = told
         self._configured_at = self._clock.monotonic()
+
+    def _raise_why_it_ended(self) -> NoReturn:
+        # What the server said before it hung up tells more than a failed write.
+        while True:
+            self._receive(self._deadline)
 
     def _read(self) -> None:
         try:
-            texts = self._transport.recv_batch(
-                self._grace if self._told is None else self._deadline
-            )
+            self._receive(self._grace if self._told is None else self._deadline)
         except ConnectTimeoutError:
             if self._told is None and not self._deadline.has_passed():
                 return  # only the grace is over
             raise ConnectTimeoutError(
                 "the server accepted the connection but sent no hello_ok in time"
             ) from None
+
+    def _receive(self, deadline: Deadline) -> None:
+        try:
+            texts = self._transport.recv_batch(deadline)
         except StreamLostError as error:
             raise _hung_up(error) from error
         if self._wakeup.called_off:

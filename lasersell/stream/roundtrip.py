@@ -69,7 +69,9 @@ class RoundTrips:
         return encode_client_message(Ping(client_time_ms=wall_ms))
 
     def greeted(self, hello: HelloOk) -> None:
-        """Take the server's time from its greeting, until a pong tells better."""
+        """Begin a connection; its greeting tells the server's time until a pong does."""
+        # One that a writer entered while its connection was being taken down.
+        self.disconnected()
         if self.clock_offset_ms is None:
             self.clock_offset_ms = hello.server_time_ms - self._clock.wall_ms()
 
