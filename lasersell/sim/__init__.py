@@ -6,6 +6,15 @@ Needs the extra ``sim``; without it the import raises ``MissingExtraError``.
 
 from __future__ import annotations
 
+from lasersell.errors import MissingExtraError
+
+# One check for the whole package: its own modules import these without a word.
+try:
+    import aiohttp  # noqa: F401  only to see whether it is there
+    import solders  # noqa: F401  the same
+except ImportError as error:
+    raise MissingExtraError("the embedded server", "sim") from error
+
 from lasersell.sim.clock import ManualClock
 from lasersell.sim.flood import Flood
 from lasersell.sim.hub import Upgrade

@@ -10,27 +10,31 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from aiohttp import web
-
 from lasersell.protocol.client import ClientMessage
 from lasersell.protocol.codec import encode_server_message
 from lasersell.protocol.server import ServerMessage
 from lasersell.sim.session import SimSession
 
-__all__ = ["ABNORMAL_CLOSURE", "Connection", "frame", "text_frames"]
+__all__ = ["ABNORMAL_CLOSURE", "BINARY", "TEXT", "Connection", "frame", "text_frames"]
+
+TEXT = 0x1
+"""Opcode of a text frame."""
+
+BINARY = 0x2
+"""Opcode of a binary frame."""
 
 ABNORMAL_CLOSURE = 1006
 """The code that is never sent: the connection ends without a close frame."""
 
 _FINAL = 0x80
-_TEXT = 0x1
-_BINARY = 0x2
+_CLOSE = 0x8
+_CLOSE_TIMEOUT = 1.0
 _CONGESTED_BYTES = 256 * 1024
 
 
-def frame(payload: bytes, *, binary: bool = False) -> bytes:
+def frame(payload: bytes, opcode: int = TEXT) -> bytes:
     """Return one whole unmasked WebSocket frame, as a server sends it."""
-    head = bytes((_FINAL | (_BINARY if binary else _TEXT),))
+    head = bytes((_FINAL | opcode,))
     size = len(payload)
     if size < 126:
         return head + bytes((size,)) + payload
@@ -58,14 +62,13 @@ class Connection:
         self,
         api_key: str,
         session: SimSession,
-        websocket: web.WebSocketResponse,
         transport: asyncio.Transport,
     ) -> None:
         self.api_key = api_key
         self.session = session
         self.is_open = False
         self._waiting: list[ClientMessage] = []
-        self._websocket = websocket
+        self._has_said_goodbye = False
         self._transport = transport
 
     def __repr__(self) -> str:
@@ -101,9 +104,24 @@ class Connection:
         """Send messages, each in a frame of its own, in one write."""
         self.write(b"".join(text_frames(messages)))
 
-    async def close(self, code: int, reason: str = "") -> None:
-        """End the connection; waits for the client's answer, at most 1 s."""
-        await self._websocket.close(code=code, message=reason.encode())
+    def say_goodbye(self, code: int, reason: str) -> None:
+        """
+        Send a close frame; code 1006 cuts the connection instead.
+
+        The client has 1 s to answer. Until then the connection must be read on:
+        what is left unread would make TCP take the close frame back.
+        """
+        if code == ABNORMAL_CLOSURE:
+            self.cut()
+            return
+        self.write(frame(code.to_bytes(2, "big") + reason.encode(), _CLOSE))
+        self._has_said_goodbye = True
+        asyncio.get_running_loop().call_later(_CLOSE_TIMEOUT, self.cut)
+
+    def end(self) -> None:
+        """Close the socket, if the last word was ours and the client has answered."""
+        if self._has_said_goodbye:
+            self._transport.close()
 
     def cut(self) -> None:
         """End the connection at once, without a close frame."""

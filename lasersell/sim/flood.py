@@ -55,6 +55,7 @@ class Flood:
         self._rate = rate
         self._on_end = on_end
         self._ended = threading.Event()
+        self._held_back = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._started_at = 0.0
 
@@ -78,6 +79,16 @@ class Flood:
         if not self._ended.wait(timeout):
             raise TimeoutError(f"{self.sent} frames were sent in {timeout} s; not all")
 
+    def wait_until_held_back(self, timeout: float = 10.0) -> None:
+        """
+        Block until some client has read so little that the flood had to wait for it.
+
+        Raises:
+            TimeoutError: If that did not happen within ``timeout`` seconds.
+        """
+        if not self._held_back.wait(timeout):
+            raise TimeoutError(f"every client kept up for {timeout} s")
+
     def end(self) -> None:
         """Let go of everything; only in the server's thread."""
         self._ended.set()
@@ -98,7 +109,10 @@ class Flood:
     def _write_some(self) -> bool:
         clients = self._clients()
         frames = min(_FRAMES_PER_WRITE, self._owed())
-        if frames <= 0 or not clients or any(client.is_congested for client in clients):
+        if frames <= 0 or not clients:
+            return False
+        if any(client.is_congested for client in clients):
+            self._held_back.set()
             return False
         block = b"".join(islice(self._frames, frames))
         for client in clients:

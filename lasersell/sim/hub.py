@@ -11,21 +11,15 @@ import asyncio
 import logging
 import socket
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
-from typing import Any
 
 import attrs
+from aiohttp import WSMsgType, web
 
 from lasersell._clock import SYSTEM_CLOCK
-from lasersell.errors import DecodeError, MissingExtraError
-
-try:
-    from aiohttp import WSMsgType, web
-except ImportError as error:
-    raise MissingExtraError("the embedded server", "sim") from error
-
+from lasersell.errors import DecodeError
 from lasersell.protocol.client import ClientMessage, Configure
 from lasersell.protocol.codec import decode_client_message
 from lasersell.protocol.server import (
@@ -52,7 +46,7 @@ _logger = logging.getLogger(__name__)
 PATH = "/v1/ws"
 """Where the stream is served."""
 
-_CLOSE_TIMEOUT = 1.0
+_SHUTDOWN_TIMEOUT = 1.0
 _MAX_MESSAGE_BYTES = 1 << 20
 _LOW_PRIORITY = (PnlUpdate, LiquiditySnapshot, TradeTick)
 
@@ -125,7 +119,6 @@ class Hub:
         self._next_tick_at = 0.0
         self._tick_timer: asyncio.TimerHandle | None = None
         self._session_ids = count(1)
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def serve(self, listener: socket.socket) -> AsyncIterator[None]:
@@ -133,7 +126,10 @@ class Hub:
         app = web.Application()
         app.router.add_get(PATH, self._serve_client)
         runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=_CLOSE_TIMEOUT
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=_SHUTDOWN_TIMEOUT,
         )
         await runner.setup()
         try:
@@ -178,16 +174,7 @@ class Hub:
 
     def _disconnect(self, connection: Connection, code: int, reason: str = "") -> None:
         self._detach(connection)
-        if code == ABNORMAL_CLOSURE:
-            connection.cut()
-        else:
-            self._spawn(connection.close(code, reason))
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        # The loop itself holds tasks only weakly.
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        connection.say_goodbye(code, reason)
 
     def _send(self, connection: Connection, messages: Sequence[ServerMessage]) -> None:
         if not messages:
@@ -239,11 +226,15 @@ class Hub:
         if refused is not None:
             self.upgrades.add(Upgrade(refused.status))
             return refused
+        # Without autoclose the last frame is left to us, where we closed first.
         websocket = web.WebSocketResponse(
-            compress=False, timeout=_CLOSE_TIMEOUT, max_msg_size=_MAX_MESSAGE_BYTES
+            compress=False,
+            autoclose=False,
+            timeout=_SHUTDOWN_TIMEOUT,
+            max_msg_size=_MAX_MESSAGE_BYTES,
         )
         await websocket.prepare(request)
-        connection = self._attach(request, websocket)
+        connection = self._attach(request)
         try:
             if self.options.hello == "first":
                 self._open_later(connection)
@@ -254,6 +245,7 @@ class Hub:
                     self._send(connection, [_invalid("binary frames are unknown here")])
         finally:
             self._detach(connection)
+            connection.end()
         return websocket
 
     def _refuse(self, request: web.Request) -> web.Response | None:
@@ -268,15 +260,13 @@ class Hub:
             return _refused(429, "max_sessions_per_api_key limit reached")
         return None
 
-    def _attach(
-        self, request: web.Request, websocket: web.WebSocketResponse
-    ) -> Connection:
+    def _attach(self, request: web.Request) -> Connection:
         transport = request.transport
         if not isinstance(transport, asyncio.Transport):
             raise ConnectionResetError("the client left during its upgrade")
         session = SimSession(next(self._session_ids), self._chain, self.options)
         key = request.headers["x-api-key"]
-        connection = Connection(key, session, websocket, transport)
+        connection = Connection(key, session, transport)
         self._set_connections((*self.connections, connection))
         self.upgrades.add(Upgrade(101), session.session_id)
         _logger.info("session %d connected", session.session_id)

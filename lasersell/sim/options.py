@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import attrs
-from attrs import validators
 
 from lasersell.errors import ConfigurationError
 from lasersell.protocol.server import Limits
@@ -28,6 +27,16 @@ def _to_keys(keys: Iterable[str] | None) -> frozenset[str] | None:
     if keys is None:
         return None
     return frozenset([keys] if isinstance(keys, str) else keys)
+
+
+def _one_of(*choices: str) -> Callable[[object, attrs.Attribute[str], str], None]:
+    def check(_options: object, field: attrs.Attribute[str], value: str) -> None:
+        if value not in choices:
+            raise ConfigurationError(
+                f"{field.name} is {value!r}; choose one of {', '.join(choices)}"
+            )
+
+    return check
 
 
 def _check_limits(_options: object, _field: object, limits: Limits) -> None:
@@ -67,14 +76,14 @@ class SimOptions:
         default=None, converter=_to_keys, repr=False
     )
     hello: Literal["first", "after_configure", "never"] = attrs.field(
-        default="first", validator=validators.in_(("first", "after_configure", "never"))
+        default="first", validator=_one_of("first", "after_configure", "never")
     )
     hello_delay: float = 0.0
     close_after_hello: int | None = None
     limits: Limits = attrs.field(default=DEFAULT_LIMITS, validator=_check_limits)
     auto_sell_after_ms: int | None = None
     position_ids: Literal["kept", "renewed"] = attrs.field(
-        default="kept", validator=validators.in_(("kept", "renewed"))
+        default="kept", validator=_one_of("kept", "renewed")
     )
     liquidity_snapshots: bool = False
     starter_holdings: int = 0

@@ -22,7 +22,7 @@ from lasersell.protocol.server import Limits, PnlUpdate, ServerMessage
 from lasersell.sim.background import Background
 from lasersell.sim.chain import DEFAULT_QUOTE_UNITS, Chain
 from lasersell.sim.clock import ManualClock
-from lasersell.sim.connection import ABNORMAL_CLOSURE, frame, text_frames
+from lasersell.sim.connection import ABNORMAL_CLOSURE, BINARY, TEXT, frame, text_frames
 from lasersell.sim.flood import Flood
 from lasersell.sim.hub import PATH, Hub, Refusal, Upgrade
 from lasersell.sim.ledger import Holding, Trade
@@ -410,7 +410,7 @@ class SimServer:
     def send_raw(self, payload: str | bytes, *, binary: bool = False) -> None:
         """Send one frame with any payload to every client; bytes need not be UTF-8."""
         data = payload.encode() if isinstance(payload, str) else payload
-        self.send_bytes(frame(data, binary=binary))
+        self.send_bytes(frame(data, BINARY if binary else TEXT))
 
     def send_bytes(self, data: bytes) -> None:
         """Write bytes under the WebSocket protocol to every client: half a frame, say."""

@@ -13,20 +13,15 @@ import base64
 import hashlib
 import struct
 
-from lasersell.errors import MissingExtraError
-
-try:
-    from solders.compute_budget import set_compute_unit_limit
-    from solders.hash import Hash
-    from solders.instruction import AccountMeta, Instruction
-    from solders.message import MessageV0
-    from solders.pubkey import Pubkey
-    from solders.signature import Signature
-    from solders.system_program import TransferParams, transfer
-    from solders.token.associated import get_associated_token_address
-    from solders.transaction import VersionedTransaction
-except ImportError as error:
-    raise MissingExtraError("the embedded server", "sim") from error
+from solders.compute_budget import set_compute_unit_limit
+from solders.hash import Hash
+from solders.instruction import AccountMeta, Instruction
+from solders.message import MessageV0
+from solders.pubkey import Pubkey
+from solders.signature import Signature
+from solders.system_program import TransferParams, transfer
+from solders.token.associated import get_associated_token_address
+from solders.transaction import VersionedTransaction
 
 __all__ = ["TOKEN_PROGRAM", "associated_token_account", "made_up_key", "unsigned_sell"]
 

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from lasersell.errors import ConfigurationError
+from lasersell.sim.options import DEFAULT_LIMITS, SimOptions
+
+
+def test_the_default_limits_are_those_of_the_specification() -> None:
+    """The limits are the specification's example, with a flush every 100 ms."""
+    assert attrs.astuple(DEFAULT_LIMITS, filter=lambda field, _: field.name != "extra")[
+        -7:
+    ] == (1024, 100, 100, 10, 20, 5, 0)
+
+
+@pytest.mark.parametrize("keys", ["key", ["key"], {"key"}])
+def test_one_key_or_several_are_let_in(keys: Any) -> None:
+    """A single key need not be wrapped in a list."""
+    assert SimOptions(api_keys=keys).api_keys == frozenset({"key"})
+
+
+def test_a_key_is_not_shown() -> None:
+    """The keys that are let in are not part of the representation."""
+    assert "secret" not in repr(SimOptions(api_keys=frozenset({"secret"})))
+
+
+@pytest.mark.parametrize(
+    "options", [{"hello": "maybe"}, {"position_ids": "lost"}], ids=str
+)
+def test_a_choice_that_does_not_exist_is_refused(options: dict[str, Any]) -> None:
+    """A misspelt choice is an error, not the default."""
+    with pytest.raises(ConfigurationError, match="choose one of"):
+        SimOptions(**options)
+
+
+def test_a_flush_interval_of_nothing_is_refused() -> None:
+    """Ticks without a pause between them are refused."""
+    limits = attrs.evolve(DEFAULT_LIMITS, pnl_flush_ms=0)
+    with pytest.raises(ConfigurationError, match="pnl_flush_ms"):
+        SimOptions(limits=limits)
