@@ -105,7 +105,12 @@ def _resolve(host: str, port: int, wakeup: Wakeup, deadline: Deadline) -> list[A
         except UnicodeError as error:
             answer.put(OSError(f"not a valid host name ({error})"))
 
-    start_thread(f"lasersell-dns-{next_number()}", look_up)
+    try:
+        start_thread(f"lasersell-dns-{next_number()}", look_up)
+    except RuntimeError as error:
+        raise ConnectError(
+            f"no thread can be started to resolve {host}: {error}"
+        ) from error
     try:
         found = wakeup.wait_for(answer, deadline)
     except ConnectTimeoutError:
@@ -124,7 +129,7 @@ def _connect_tcp(
 ) -> socket.socket:
     race = _AddressRace(_resolve(host, port, wakeup, deadline), wakeup, deadline)
     try:
-        sock = race.run()
+        return race.run()
     except ConnectTimeoutError:
         raise ConnectTimeoutError(
             f"no address of {host}:{port} answered in time; is the server up, "
@@ -136,8 +141,6 @@ def _connect_tcp(
         ) from race.error
     finally:
         race.close()
-    _tune(sock)
-    return sock
 
 
 class _AddressRace:
@@ -178,11 +181,10 @@ class _AddressRace:
     def _start(self, address: Address) -> socket.socket | None:
         family, kind, protocol, _, target = address
         try:
-            sock = socket.socket(family, kind, protocol)
+            sock = _make_socket(family, kind, protocol)
         except OSError as error:
             self.error = error
             return None
-        sock.setblocking(False)
         problem = sock.connect_ex(target)
         if problem == 0:
             return sock
@@ -220,6 +222,17 @@ def _interleave(addresses: list[Address]) -> list[Address]:
     for index in range(max(len(first), len(other))):
         mixed += first[index : index + 1] + other[index : index + 1]
     return mixed
+
+
+def _make_socket(family: int, kind: int, protocol: int) -> socket.socket:
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setblocking(False)
+        _tune(sock)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _tune(sock: socket.socket) -> None:
@@ -278,6 +291,10 @@ def _tunnel(
         head = stream.read_head()
     except ConnectTimeoutError:
         raise ConnectTimeoutError(f"{name} did not answer in time") from None
+    except ConnectError as error:
+        raise ConnectError(f"{name}: {error}") from error
+    except OSError as error:
+        raise ConnectError(f"{name} broke the connection: {error}") from error
     if head.status != 200:
         raise ConnectError(f"{name} refused to connect to {target}: HTTP {head.status}")
     if stream.buffer:
@@ -306,41 +323,47 @@ def _start_tls(
     wakeup: Wakeup,
     deadline: Deadline,
 ) -> ssl.SSLSocket:
-    tls = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
     try:
-        while True:
-            try:
-                tls.do_handshake()
-                return tls
-            except ssl.SSLWantReadError:
-                wait_readable(tls, wakeup, deadline)
-            except ssl.SSLWantWriteError:
-                wait_writable(tls, wakeup, deadline)
-    except BaseException as error:
-        tls.close()
+        tls = context.wrap_socket(
+            sock, server_hostname=host, do_handshake_on_connect=False
+        )
+        try:
+            _shake_hands(tls, wakeup, deadline)
+        except BaseException:
+            tls.close()
+            raise
+    except (OSError, ValueError) as error:
         raise _map_tls_error(error, host) from error
+    return tls
 
 
-def _map_tls_error(error: BaseException, host: str) -> BaseException:
+def _shake_hands(tls: ssl.SSLSocket, wakeup: Wakeup, deadline: Deadline) -> None:
+    while True:
+        try:
+            tls.do_handshake()
+            return
+        except ssl.SSLWantReadError:
+            wait_readable(tls, wakeup, deadline)
+        except ssl.SSLWantWriteError:
+            wait_writable(tls, wakeup, deadline)
+
+
+def _map_tls_error(error: Exception, host: str) -> ConnectError:
     if isinstance(error, ssl.SSLCertVerificationError):
         return TlsError(
             f"the certificate of {host} is not valid ({error.verify_message}); "
             "check the endpoint, the clock and the CA bundle"
         )
-    if isinstance(error, (ssl.SSLEOFError, ConnectionError)) and not isinstance(
-        error, ConnectError
-    ):
+    if isinstance(error, ConnectTimeoutError):
+        return ConnectTimeoutError(f"{host} did not finish the TLS handshake in time")
+    if isinstance(error, (ssl.SSLEOFError, ConnectionError)):
         return ConnectError(f"{host} closed the connection during the TLS handshake")
     if isinstance(error, ssl.SSLError):
         return TlsError(
             f"no TLS connection with {host} ({error.reason or error}); "
             "is this a TLS endpoint? use ws:// for one that is not"
         )
-    if isinstance(error, ConnectTimeoutError):
-        return ConnectTimeoutError(f"{host} did not finish the TLS handshake in time")
-    if isinstance(error, OSError) and not isinstance(error, ConnectError):
-        return ConnectError(f"the TLS handshake with {host} failed: {error}")
-    return error
+    return ConnectError(f"the TLS handshake with {host} failed: {error}")
 
 
 def _check_pins(tls: ssl.SSLSocket, pins: frozenset[str]) -> None:
