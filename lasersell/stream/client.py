@@ -16,7 +16,12 @@ from lasersell.errors import ConfigurationError, ConnectTimeoutError, LaserSellE
 from lasersell.protocol.server import Limits
 from lasersell.stream.intent import HoldSettings, Intent
 from lasersell.stream.lanes import Lanes, Receiver
-from lasersell.stream.options import StreamConfigure, StreamOptions
+from lasersell.stream.options import (
+    StreamConfigure,
+    StreamOptions,
+    check_count,
+    check_seconds,
+)
 from lasersell.stream.reader import Applier, Message, RawApplier
 from lasersell.stream.sender import StreamSender
 from lasersell.stream.supervisor import State, StreamStats, Supervisor
@@ -171,11 +176,7 @@ class StreamClient:
 
 def check_capacity(low_priority_capacity: int) -> int:
     """Return the capacity if it is a whole number from 1."""
-    if type(low_priority_capacity) is not int or low_priority_capacity < 1:
-        raise ConfigurationError(
-            f"low_priority_capacity must be a whole number from 1, not {low_priority_capacity!r}"
-        )
-    return low_priority_capacity
+    return check_count("low_priority_capacity", low_priority_capacity)
 
 
 def open_stream(
@@ -212,19 +213,20 @@ def open_stream(
         raise ConfigurationError(
             f"configure must be a StreamConfigure, not {type(configure).__name__}"
         )
+    wait_configured = check_seconds("wait_configured", wait_configured)
     stream = Supervisor(
         options,
         Intent(configure, hold or HoldSettings()),
         lanes,
         applier,
-        connect_timeout=timeout,
+        connect_timeout=check_seconds("timeout", timeout),
         resync_window=resync_window,
         clock=clock,
     )
     if prepare is not None:
         prepare(stream)
-    stream.start()
     try:
+        stream.start()
         error = _first_word(stream, timeout + SLACK)
         if error is None and wait_configured > 0:
             with contextlib.suppress(queue.Empty):
@@ -354,21 +356,6 @@ class StreamConnection(StreamHandle[Message]):
         self.close()
 
 
-class LaneReceiver:
-    """One lane of a :class:`StreamLanes`; one thread at a time may receive."""
-
-    def __init__(self, receiver: Receiver[Message]) -> None:
-        self._receiver = receiver
-
-    def recv(self, timeout: float | None = None) -> Message | None:
-        """Return the next message of this lane; see :meth:`StreamConnection.recv`."""
-        return self._receiver.get(timeout)
-
-    def __iter__(self) -> Iterator[Message]:
-        """Iterate over the lane until the stream is closed."""
-        return iter(self.recv, None)
-
-
 class StreamLanes(StreamHandle[Message]):
     """
     A raw connection with its lanes apart, each for a thread of its own.
@@ -384,15 +371,36 @@ class StreamLanes(StreamHandle[Message]):
         low: Receiver[Message],
     ) -> None:
         super().__init__(stream)
-        self._high = LaneReceiver(high)
-        self._low = LaneReceiver(low)
+        self._high = high
+        self._low = low
 
     def split(self) -> tuple[StreamSender, LaneReceiver, LaneReceiver]:
         """Return the sender, the high lane and the low lane."""
-        return self.sender, self._high, self._low
+        return (
+            self.sender,
+            LaneReceiver(self, self._high),
+            LaneReceiver(self, self._low),
+        )
 
     def __enter__(self) -> StreamLanes:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class LaneReceiver:
+    """One lane of a :class:`StreamLanes`; one thread at a time may receive."""
+
+    def __init__(self, lanes: StreamLanes, receiver: Receiver[Message]) -> None:
+        # Who keeps only a lane keeps the stream: dropped, it would be closed.
+        self._lanes = lanes
+        self._receiver = receiver
+
+    def recv(self, timeout: float | None = None) -> Message | None:
+        """Return the next message of this lane; see :meth:`StreamConnection.recv`."""
+        return self._receiver.get(timeout)
+
+    def __iter__(self) -> Iterator[Message]:
+        """Iterate over the lane until the stream is closed."""
+        return iter(self.recv, None)

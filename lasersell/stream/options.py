@@ -8,7 +8,7 @@ import base64
 import math
 import os
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -16,7 +16,9 @@ from urllib.parse import SplitResult, urlsplit
 import attrs
 
 from lasersell.errors import ConfigurationError
-from lasersell.protocol.mirror import MirrorConfig, WatchWallet
+from lasersell.protocol.client import Configure
+from lasersell.protocol.codec import encode_client_message
+from lasersell.protocol.mirror import AutoBuy, MirrorConfig, WatchWallet
 from lasersell.protocol.pubkey import check_pubkey
 from lasersell.protocol.strategy import StrategyConfig, validate_strategy
 
@@ -26,11 +28,20 @@ __all__ = [
     "Secret",
     "StreamConfigure",
     "StreamOptions",
+    "check_count",
+    "check_proxy",
     "check_seconds",
+    "check_strategy",
+    "check_wallets",
+    "check_watch_wallets",
 ]
 
 STREAM_ENDPOINT = "wss://stream.lasersell.io/v1/ws"
 LOCAL_STREAM_ENDPOINT = "ws://localhost:8082/v1/ws"
+
+_WANTED_ENDPOINT = (
+    f"the endpoint must be a ws:// or wss:// URL with a host, such as {STREAM_ENDPOINT}"
+)
 
 
 class Secret:
@@ -54,17 +65,69 @@ class Secret:
         )
 
 
-def _tuple_of_keys(value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (value,)
-    if not isinstance(value, (list, tuple)):
+def check_wallets(wallet_pubkeys: Iterable[str]) -> tuple[str, ...]:
+    """
+    Return own wallets as a tuple; one text stands for a list of one.
+
+    Raises:
+        ConfigurationError: There is none, or a key is malformed; names the wallet.
+    """
+    wallets = (
+        (wallet_pubkeys,)
+        if isinstance(wallet_pubkeys, str)
+        else _as_tuple("wallet_pubkeys", wallet_pubkeys)
+    )
+    if not wallets:
         raise ConfigurationError(
-            f"wallet_pubkeys must be a list of public keys, not {type(value).__name__}"
+            "wallet_pubkeys is empty; name at least one wallet to watch"
         )
-    return tuple(value)
+    for index, key in enumerate(wallets):
+        check_pubkey(key, f"wallet_pubkeys[{index}]")
+    return wallets
 
 
-def _tuple_of_wallets(value: Iterable[WatchWallet]) -> tuple[WatchWallet, ...]:
+def check_watch_wallets(
+    watch_wallets: Iterable[WatchWallet],
+) -> tuple[WatchWallet, ...]:
+    """
+    Return watched wallets as a tuple.
+
+    Raises:
+        ConfigurationError: A key is malformed; names the wallet.
+    """
+    wallets = _as_tuple("watch_wallets", watch_wallets)
+    for index, wallet in enumerate(wallets):
+        where = f"watch_wallets[{index}]"
+        if not isinstance(wallet, WatchWallet):
+            raise ConfigurationError(
+                f"{where} must be a WatchWallet, not {type(wallet).__name__}"
+            )
+        check_pubkey(wallet.pubkey, f"{where}.pubkey")
+        if isinstance(wallet.auto_buy, AutoBuy):
+            check_pubkey(
+                wallet.auto_buy.wallet_pubkey, f"{where}.auto_buy.wallet_pubkey"
+            )
+    return wallets
+
+
+def check_strategy(strategy: StrategyConfig, deadline_timeout_sec: float = 0.0) -> None:
+    """
+    Refuse what is no strategy, or no sound one.
+
+    Raises:
+        ConfigurationError: Naming the field.
+    """
+    kind: type = type(strategy)
+    if not issubclass(kind, StrategyConfig):
+        raise ConfigurationError(
+            f"strategy must be a StrategyConfig, not {kind.__name__}"
+        )
+    validate_strategy(strategy, deadline_timeout_sec)
+
+
+def _as_tuple(name: str, value: object) -> tuple[Any, ...]:
+    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
+        raise ConfigurationError(f"{name} must be a list, not {type(value).__name__}")
     return tuple(value)
 
 
@@ -75,10 +138,10 @@ class StreamConfigure:
 
     Raises:
         ConfigurationError: A public key is not base58 of 32 bytes, no wallet is
-            named, or the strategy is not valid.
+            named, the strategy is not valid, or a value does not fit the wire.
     """
 
-    wallet_pubkeys: tuple[str, ...] = attrs.field(converter=_tuple_of_keys)
+    wallet_pubkeys: tuple[str, ...] = attrs.field(converter=check_wallets)
     """Your own wallets, base58; each must be registered with the service."""
     strategy: StrategyConfig
     deadline_timeout_sec: float = 0.0
@@ -88,56 +151,27 @@ class StreamConfigure:
     tip_lamports: int | None = None
     """Tip built into each transaction, in lamports."""
     watch_wallets: tuple[WatchWallet, ...] = attrs.field(
-        default=(), converter=_tuple_of_wallets
+        default=(), converter=check_watch_wallets
     )
     """Other people's wallets to watch or copy."""
     mirror_config: MirrorConfig | None = None
     """Guards of mirror trading."""
 
     def __attrs_post_init__(self) -> None:
-        if not isinstance(self.strategy, StrategyConfig):
-            raise ConfigurationError(
-                f"strategy must be a StrategyConfig, not {type(self.strategy).__name__}"
-            )
-        validate_strategy(self.strategy, self.deadline_timeout_sec)
-        check_wallets(self.wallet_pubkeys)
-        check_watch_wallets(self.watch_wallets)
-        tip = self.tip_lamports
-        if tip is not None and (type(tip) is not int or not 0 <= tip < 2**64):
-            raise ConfigurationError(
-                f"tip_lamports must be a whole number from 0, not {tip!r}"
-            )
+        check_strategy(self.strategy, self.deadline_timeout_sec)
+        # What the wire cannot carry is refused here, not in the middle of a connect.
+        encode_client_message(self.message())
 
-
-def check_wallets(wallet_pubkeys: tuple[str, ...]) -> None:
-    """
-    Refuse an empty list of wallets, or one with a malformed key.
-
-    Raises:
-        ConfigurationError: Naming the wallet.
-    """
-    if not wallet_pubkeys:
-        raise ConfigurationError(
-            "wallet_pubkeys is empty; name at least one wallet to watch"
+    def message(self) -> Configure:
+        """Return the message that says this to the server."""
+        return Configure(
+            wallet_pubkeys=self.wallet_pubkeys,
+            strategy=self.strategy,
+            send_mode=self.send_mode,
+            tip_lamports=self.tip_lamports,
+            watch_wallets=self.watch_wallets,
+            mirror_config=self.mirror_config,
         )
-    for index, key in enumerate(wallet_pubkeys):
-        check_pubkey(key, f"wallet_pubkeys[{index}]")
-
-
-def check_watch_wallets(watch_wallets: tuple[WatchWallet, ...]) -> None:
-    """
-    Refuse watched wallets with a malformed key.
-
-    Raises:
-        ConfigurationError: Naming the wallet.
-    """
-    for index, wallet in enumerate(watch_wallets):
-        check_pubkey(wallet.pubkey, f"watch_wallets[{index}].pubkey")
-        if wallet.auto_buy is not None:
-            check_pubkey(
-                wallet.auto_buy.wallet_pubkey,
-                f"watch_wallets[{index}].auto_buy.wallet_pubkey",
-            )
 
 
 def check_seconds(name: str, value: Any, minimum: float = 0.0) -> float:
@@ -162,10 +196,36 @@ def _seconds(minimum: float) -> Callable[[object, attrs.Attribute[float], Any], 
     return check
 
 
-def _count(_: object, attribute: attrs.Attribute[int], value: Any) -> None:
-    if type(value) is not int or value < 1:
+def check_count(name: str, value: Any, minimum: int = 1) -> int:
+    """
+    Return a number of things if it is a whole number of at least ``minimum``.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    if type(value) is not int or value < minimum:
         raise ConfigurationError(
-            f"{attribute.name} must be a whole number from 1, not {value!r}"
+            f"{name} must be a whole number from {minimum}, not {value!r}"
+        )
+    return value
+
+
+def _count(_: object, attribute: attrs.Attribute[int], value: Any) -> None:
+    check_count(attribute.name, value)
+
+
+def _share(_: object, attribute: attrs.Attribute[float], value: Any) -> None:
+    if check_seconds(attribute.name, value) > 1:
+        raise ConfigurationError(
+            f"{attribute.name} must be a share from 0 to 1, not {value!r}"
+        )
+
+
+def _switch(_: object, attribute: attrs.Attribute[bool], value: Any) -> None:
+    # A text such as "false" would count as true, and let the key out.
+    if type(value) is not bool:
+        raise ConfigurationError(
+            f"{attribute.name} must be True or False, not {value!r}"
         )
 
 
@@ -186,16 +246,26 @@ def _resolve_key(key: Any) -> Secret:
     return Secret(text)
 
 
-def _resolve_endpoint(endpoint: str | None) -> str:
-    return endpoint or os.environ.get("LASERSELL_STREAM_ENDPOINT") or STREAM_ENDPOINT
+def _resolve_endpoint(endpoint: Any) -> str:
+    if endpoint is None:
+        endpoint = os.environ.get("LASERSELL_STREAM_ENDPOINT") or STREAM_ENDPOINT
+    if not isinstance(endpoint, str):
+        raise ConfigurationError(_WANTED_ENDPOINT)
+    if any(c.isspace() or not c.isprintable() for c in endpoint):
+        raise ConfigurationError(
+            "the endpoint has white space or control characters; copy it again"
+        )
+    return endpoint
 
 
 def _pins(value: object) -> frozenset[str] | None:
     if value is None:
         return None
-    if isinstance(value, str) or not isinstance(value, (list, tuple, set, frozenset)):
-        raise ConfigurationError("spki_pins must be a list of base64 SHA-256 hashes")
-    return frozenset(value)
+    pins = _as_tuple("spki_pins", value)
+    try:
+        return frozenset(pins)
+    except TypeError:
+        raise ConfigurationError("a pin is not a base64 SHA-256 hash") from None
 
 
 @attrs.frozen(kw_only=True)
@@ -211,40 +281,22 @@ class StreamOptions:
     ssl_context: ssl.SSLContext | None = attrs.field(default=None, repr=False)
     spki_pins: frozenset[str] | None = attrs.field(default=None, converter=_pins)
     proxy: str | None = attrs.field(default=None, repr=False)
-    trust_env: bool = False
-    allow_insecure: bool = False
+    trust_env: bool = attrs.field(default=False, validator=_switch)
+    allow_insecure: bool = attrs.field(default=False, validator=_switch)
     hello_grace: float = attrs.field(default=0.5, validator=_seconds(0))
     ping_interval: float = attrs.field(default=30.0, validator=_seconds(0.05))
     stale_after: float = attrs.field(default=30.0, validator=_seconds(0.05))
     rejoin_timeout: float = attrs.field(default=900.0, validator=_seconds(0))
-    jitter: float = attrs.field(default=0.0, validator=_seconds(0))
+    jitter: float = attrs.field(default=0.0, validator=_share)
     high_capacity: int = attrs.field(default=16384, validator=_count)
     max_message_bytes: int = attrs.field(default=1_048_576, validator=_count)
 
     def __attrs_post_init__(self) -> None:
-        url = self.url
-        if url.scheme not in ("ws", "wss") or not url.hostname:
-            raise ConfigurationError(
-                f"the endpoint must be a ws:// or wss:// URL with a host, not {self.endpoint!r}"
-            )
-        if url.username or url.password:
-            raise ConfigurationError(
-                "the endpoint must not carry a user name or password"
-            )
-        if (
-            url.scheme == "ws"
-            and not self.allow_insecure
-            and not _is_loopback(url.hostname)
-        ):
-            raise ConfigurationError(
-                f"{self.endpoint} would send the API key unencrypted; use wss://, or pass "
-                "allow_insecure=True if the network is yours"
-            )
+        self._check_endpoint()
         if self.spki_pins is not None:
             self._check_pins()
-        context = self.ssl_context
-        if context is not None and context.verify_mode != ssl.CERT_REQUIRED:
-            raise ConfigurationError("ssl_context does not verify certificates")
+        if self.ssl_context is not None:
+            _check_context(self.ssl_context)
         if self.proxy is not None:
             check_proxy(self.proxy)
 
@@ -254,11 +306,27 @@ class StreamOptions:
         try:
             url = urlsplit(self.endpoint)
             _ = url.port
-        except ValueError as error:
+        except ValueError:
+            # Neither it nor the cause is repeated: a password may be in it.
             raise ConfigurationError(
-                f"the endpoint {self.endpoint!r} is no URL: {error}"
-            ) from error
+                "the endpoint is no URL: its host or port is malformed"
+            ) from None
         return url
+
+    def _check_endpoint(self) -> None:
+        url = self.url
+        if url.username or url.password:
+            raise ConfigurationError(
+                "the endpoint must not carry a user name or password"
+            )
+        host = url.hostname
+        if url.scheme not in ("ws", "wss") or not host:
+            raise ConfigurationError(_WANTED_ENDPOINT)
+        if url.scheme == "ws" and not self.allow_insecure and not _is_loopback(host):
+            raise ConfigurationError(
+                f"{self.endpoint} would send the API key unencrypted; use wss://, or pass "
+                "allow_insecure=True if the network is yours"
+            )
 
     def _check_pins(self) -> None:
         if not self.spki_pins:
@@ -266,17 +334,34 @@ class StreamOptions:
         if self.url.scheme != "wss":
             raise ConfigurationError("spki_pins needs a wss:// endpoint")
         for pin in self.spki_pins:
-            try:
-                raw = base64.b64decode(pin, validate=True)
-            except (ValueError, TypeError):
-                raw = b""
-            if len(raw) != 32:
+            if not _is_pin(pin):
                 raise ConfigurationError(
                     f"the pin {pin!r} is not a base64 SHA-256 hash"
                 )
 
 
-def check_proxy(proxy: str) -> SplitResult:
+def _is_pin(pin: Any) -> bool:
+    try:
+        raw = base64.b64decode(pin, validate=True)
+    except (ValueError, TypeError):
+        return False
+    # Written in any other way it would never be equal to one of the server's.
+    return len(raw) == 32 and base64.b64encode(raw).decode() == pin
+
+
+def _check_context(context: Any) -> None:
+    if not isinstance(context, ssl.SSLContext):
+        raise ConfigurationError(
+            f"ssl_context must be an SSLContext, not {type(context).__name__}"
+        )
+    if context.verify_mode != ssl.CERT_REQUIRED or not context.check_hostname:
+        raise ConfigurationError(
+            "ssl_context does not verify certificates and host names; the key would go "
+            "to anybody"
+        )
+
+
+def check_proxy(proxy: Any) -> SplitResult:
     """
     Return a proxy URL in parts.
 
@@ -284,7 +369,7 @@ def check_proxy(proxy: str) -> SplitResult:
         ConfigurationError: It is not an HTTP proxy; SOCKS is not supported.
     """
     try:
-        url = urlsplit(proxy)
+        url = urlsplit(proxy if isinstance(proxy, str) else "")
         _ = url.port
     except ValueError:
         url = urlsplit("")
