@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from itertools import cycle, islice
 
 from lasersell._clock import SYSTEM_CLOCK
-from lasersell.errors import ConfigurationError
 from lasersell.sim.connection import Connection
 
 __all__ = ["Flood"]
@@ -27,7 +26,7 @@ class Flood:
     we are not, when a congested transport has room again.
 
     Args:
-        frames: What to send, over and over; whole frames.
+        frames: What to send, over and over; one whole frame or more.
         clients: Returns who gets it.
         count: Frames for each client in all; None does not end.
         rate: Frames a second; None is as fast as the slowest client reads.
@@ -46,8 +45,6 @@ class Flood:
         rate: float | None,
         on_end: Callable[[Flood], None],
     ) -> None:
-        if not frames:
-            raise ConfigurationError("a flood needs at least one message")
         self.sent = 0
         self._frames = cycle(frames)
         self._clients = clients

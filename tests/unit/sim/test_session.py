@@ -401,6 +401,27 @@ def test_a_position_that_is_not_tracked_is_an_error(
     assert _code(world.session.receive(command)) == code
 
 
+@pytest.mark.parametrize(
+    "command",
+    [ClosePosition(), RequestExitSignal(position_id=1, token_account=WALLET)],
+)
+def test_a_position_is_named_in_one_way(command: ClientMessage) -> None:
+    """A command that names its position not at all, or twice, is refused."""
+    world = World()
+    world.configure()
+    assert _code(world.session.receive(command)) == "invalid_message"
+
+
+def test_watched_wallets_are_replaced_as_a_whole() -> None:
+    """The list that was sent last is the one that holds."""
+    world = World()
+    world.configure()
+    for wallet in (WALLET, OTHER):
+        update = UpdateWatchWallets(watch_wallets=[WatchWallet(pubkey=wallet)])
+        assert world.session.receive(update) == []
+    assert world.session.watch_wallets == (WatchWallet(pubkey=OTHER),)
+
+
 def test_close_position_stops_tracking_and_sells_nothing() -> None:
     """The position is closed as manual, its PnL ends, the tokens stay."""
     world = World()
