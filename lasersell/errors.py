@@ -255,6 +255,7 @@ class ApiError(LaserSellError):
         reason: The machine-readable reason of the body, if it had one.
         body: The decoded body, or its text.
         is_retryable: Whether the same call may succeed later.
+        retry_after: Seconds the server asked us to wait, if it said so.
     """
 
     def __init__(
@@ -265,12 +266,14 @@ class ApiError(LaserSellError):
         reason: str | None = None,
         body: object = None,
         is_retryable: bool = False,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(text)
         self.status = status
         self.reason = reason
         self.body = body
         self.is_retryable = is_retryable
+        self.retry_after = retry_after
 
 
 class TxError(LaserSellError):
@@ -281,6 +284,7 @@ class TxError(LaserSellError):
         stage: Which step failed, such as ``sign`` or ``submit``.
         target: Where it was going, such as ``rpc``; None before submission.
         is_retryable: Whether a fresh attempt may succeed.
+        detail: What the target said, as decoded JSON, if it said anything.
     """
 
     def __init__(
@@ -290,11 +294,13 @@ class TxError(LaserSellError):
         stage: str,
         target: str | None = None,
         is_retryable: bool = False,
+        detail: object = None,
     ) -> None:
         super().__init__(text)
         self.stage = stage
         self.target = target
         self.is_retryable = is_retryable
+        self.detail = detail
 
 
 class GuardRefusedError(TxError):

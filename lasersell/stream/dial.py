@@ -39,7 +39,14 @@ from lasersell.stream.wakeup import (
     wait_writable,
 )
 
-__all__ = ["DeadlineSocket", "ResponseHead", "dial"]
+__all__ = [
+    "DeadlineSocket",
+    "ResponseHead",
+    "connect_tcp",
+    "default_context",
+    "dial",
+    "start_tls",
+]
 
 Address = tuple[Any, ...]
 NameAnswer = list[Address] | OSError
@@ -67,16 +74,16 @@ def dial(options: StreamOptions, wakeup: Wakeup, deadline: Deadline) -> socket.s
     port = url.port or (443 if secure else 80)
     proxy = _find_proxy(options, host)
     if proxy is None:
-        sock = _connect_tcp(host, port, wakeup, deadline)
+        sock = connect_tcp(host, port, wakeup, deadline)
     else:
-        sock = _connect_tcp(proxy.hostname or "", proxy.port or 80, wakeup, deadline)
+        sock = connect_tcp(proxy.hostname or "", proxy.port or 80, wakeup, deadline)
     try:
         if proxy is not None:
             _tunnel(sock, proxy, host, port, wakeup, deadline)
         if not secure:
             return sock
-        context = options.ssl_context or _default_context()
-        tls = _start_tls(sock, context, host, wakeup, deadline)
+        context = options.ssl_context or default_context()
+        tls = start_tls(sock, context, host, wakeup, deadline)
     except BaseException:
         sock.close()
         raise
@@ -124,9 +131,16 @@ def _resolve(host: str, port: int, wakeup: Wakeup, deadline: Deadline) -> list[A
     return found
 
 
-def _connect_tcp(
+def connect_tcp(
     host: str, port: int, wakeup: Wakeup, deadline: Deadline
 ) -> socket.socket:
+    """
+    Return a connected, non-blocking socket; blocks until ``deadline`` at most.
+
+    Raises:
+        ConnectError: No address of the host took the connection.
+        Interrupted: ``wakeup`` called it off.
+    """
     race = _AddressRace(_resolve(host, port, wakeup, deadline), wakeup, deadline)
     try:
         return race.run()
@@ -307,7 +321,8 @@ def _tunnel(
 
 
 @functools.lru_cache(maxsize=1)
-def _default_context() -> ssl.SSLContext:
+def default_context() -> ssl.SSLContext:
+    """Return the one verifying TLS context of this process."""
     # Loading the system's certificates takes tens of milliseconds, which a
     # reconnect must not spend; an SSLKEYLOGFILE in the environment is ignored.
     context = ssl.create_default_context()
@@ -316,13 +331,21 @@ def _default_context() -> ssl.SSLContext:
     return context
 
 
-def _start_tls(
+def start_tls(
     sock: socket.socket,
     context: ssl.SSLContext,
     host: str,
     wakeup: Wakeup,
     deadline: Deadline,
 ) -> ssl.SSLSocket:
+    """
+    Do the TLS handshake on a non-blocking socket, which is closed if it fails.
+
+    Raises:
+        TlsError: The certificate is not valid, or this is no TLS endpoint.
+        ConnectError: The peer went away, or did not finish in time.
+        Interrupted: ``wakeup`` called it off.
+    """
     try:
         tls = context.wrap_socket(
             sock, server_hostname=host, do_handshake_on_connect=False
@@ -361,7 +384,7 @@ def _map_tls_error(error: Exception, host: str) -> ConnectError:
     if isinstance(error, ssl.SSLError):
         return TlsError(
             f"no TLS connection with {host} ({error.reason or error}); "
-            "is this a TLS endpoint? use ws:// for one that is not"
+            "does it speak TLS on this port?"
         )
     return ConnectError(f"the TLS handshake with {host} failed: {error}")
 

@@ -229,7 +229,13 @@ def _switch(_: object, attribute: attrs.Attribute[bool], value: Any) -> None:
         )
 
 
-def _resolve_key(key: Any) -> Secret:
+def resolve_api_key(key: Any) -> Secret:
+    """
+    Return the API key that was given, else the one of ``LASERSELL_API_KEY``.
+
+    Raises:
+        ConfigurationError: There is none, or no HTTP header can carry it.
+    """
     if isinstance(key, Secret):
         return key
     text = key if key is not None else os.environ.get("LASERSELL_API_KEY", "")
@@ -276,7 +282,7 @@ class StreamOptions:
     Times are in seconds. See the client for what each one means.
     """
 
-    api_key: Secret = attrs.field(converter=_resolve_key, repr=False)
+    api_key: Secret = attrs.field(converter=resolve_api_key, repr=False)
     endpoint: str = attrs.field(converter=_resolve_endpoint)
     ssl_context: ssl.SSLContext | None = attrs.field(default=None, repr=False)
     spki_pins: frozenset[str] | None = attrs.field(default=None, converter=_pins)
@@ -322,7 +328,7 @@ class StreamOptions:
         host = url.hostname
         if url.scheme not in ("ws", "wss") or not host:
             raise ConfigurationError(_WANTED_ENDPOINT)
-        if url.scheme == "ws" and not self.allow_insecure and not _is_loopback(host):
+        if url.scheme == "ws" and not self.allow_insecure and not is_loopback(host):
             raise ConfigurationError(
                 f"{self.endpoint} would send the API key unencrypted; use wss://, or pass "
                 "allow_insecure=True if the network is yours"
@@ -382,7 +388,8 @@ def check_proxy(proxy: Any) -> SplitResult:
     return url
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address is this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

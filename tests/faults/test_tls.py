@@ -241,12 +241,12 @@ def test_the_key_log_of_the_environment_is_not_written(
     """SSLKEYLOGFILE does not make us write down the secrets of a session."""
     keys = tmp_path / "keys"
     monkeypatch.setenv("SSLKEYLOGFILE", str(keys))
-    dial._default_context.cache_clear()
+    dial.default_context.cache_clear()
     try:
         with RawServer(live, context=contexts[0]) as server, pytest.raises(TlsError):
             connect(server.endpoint)
     finally:
-        dial._default_context.cache_clear()
+        dial.default_context.cache_clear()
     assert not keys.exists() or "SECRET" not in keys.read_text()
 
 

@@ -25,8 +25,17 @@ ERRORS: list[errors.LaserSellError] = [
     errors.NotConnectedError("text"),
     errors.HoldFullError(256),
     errors.DecodeError("not an integer", path="pong.server_time_ms", raw=b"{}"),
-    errors.ApiError("text", status=500, reason="r", body={"a": 1}, is_retryable=True),
-    errors.TxError("text", stage="submit", target="rpc", is_retryable=True),
+    errors.ApiError(
+        "text",
+        status=429,
+        reason="r",
+        body={"a": 1},
+        is_retryable=True,
+        retry_after=2.5,
+    ),
+    errors.TxError(
+        "text", stage="submit", target="rpc", is_retryable=True, detail={"code": 1}
+    ),
     errors.GuardRefusedError("text", reason="unknown_program"),
 ]
 
