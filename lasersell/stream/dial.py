@@ -384,7 +384,7 @@ def _map_tls_error(error: Exception, host: str) -> ConnectError:
     if isinstance(error, ssl.SSLError):
         return TlsError(
             f"no TLS connection with {host} ({error.reason or error}); "
-            "does it speak TLS on this port?"
+            "is this a TLS endpoint? use ws:// for one that is not"
         )
     return ConnectError(f"the TLS handshake with {host} failed: {error}")
 
