@@ -229,4 +229,5 @@ class Reader(Generic[E]):
                 self._lanes.high_capacity,
             )
         self._wakeup.wait()
+        self._transport.excuse_backlog()
         return not self._stopping

@@ -68,7 +68,7 @@ from lasersell.stream.lifecycle import (
 from lasersell.stream.options import StreamOptions
 from lasersell.stream.reader import Applier, Message, Reader
 from lasersell.stream.roundtrip import PendingPing, RoundTrips
-from lasersell.stream.transport import WRITE_TIMEOUT, Transport
+from lasersell.stream.transport import Transport
 from lasersell.stream.wakeup import Interrupted, Wakeup
 
 __all__ = ["Chores", "State", "StreamStats", "Supervisor"]
@@ -450,7 +450,9 @@ class Supervisor(Generic[E]):
 
     def _connect(self) -> _Link[E]:
         deadline = Deadline(self._connect_timeout, self.clock)
-        transport = Transport(self.options, self._wakeup, self.clock)
+        transport = Transport(
+            self.options, self._wakeup, self.clock, on_backlog=self.poke
+        )
         transport.open(deadline)
         grace = 0.0 if self._hello_waits_for_configure else self.options.hello_grace
         try:
@@ -638,8 +640,7 @@ class Supervisor(Generic[E]):
         due.append(self.chores.next_due())
         if self._resync_from is not None:
             due.append(self._resync_from + self._resync_window)
-        if link.transport.backlog_since is not None:
-            due.append(link.transport.backlog_since + WRITE_TIMEOUT)
+        due.append(link.transport.gives_up_at())
         beat = link.heartbeat.next_check(now, flowing=self._is_flowing(link))
         return max(0.0, min([beat, *(at - now for at in due if at is not None)]))
 
@@ -664,8 +665,7 @@ class Supervisor(Generic[E]):
             flowing=self._is_flowing(link),
             held_back=self.lanes.held_back,
         )
-        backlog = transport.backlog_since
-        if backlog is not None and now - backlog >= WRITE_TIMEOUT:
+        if self._takes_no_bytes(transport, now):
             transport.lose(StreamLostError("the server takes no bytes"))
         elif Action.RECONNECT in action:
             silent = now - transport.last_byte
@@ -678,6 +678,16 @@ class Supervisor(Generic[E]):
             transport.post(Opcode.TEXT, lambda: self.round_trips.begin(PendingPing()))
         if Action.REPORT_STALE in action:
             link.reader.post(Stale(silent_sec=now - transport.last_byte))
+
+    def _takes_no_bytes(self, transport: Transport, now: float) -> bool:
+        if transport.gives_up_at() is None:
+            return False
+        # While the reader is held back nobody waits for room in the socket.
+        transport.flush()
+        if self.lanes.held_back:
+            transport.excuse_backlog()
+        at = transport.gives_up_at()
+        return at is not None and at <= now
 
     def _is_flowing(self, link: _Link[E]) -> bool:
         return link.heartbeat.is_flow(

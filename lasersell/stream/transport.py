@@ -63,6 +63,7 @@ WRITE_TIMEOUT = 5.0
 BODY_LIMIT = 2048
 
 PONGS_KEPT = 16
+"""Most unsent pongs that are kept; the RFC allows to answer only newer pings."""
 
 _READ_AND_WRITE = select.POLLIN | select.POLLOUT
 
@@ -92,6 +93,8 @@ class Transport(websocket.WebSocket):
         wakeup: What gets the reading thread out of its wait.
         clock: Where time comes from.
         check_utf8: See :class:`~lasersell.stream.frames.FrameParser`.
+        on_backlog: Called when :meth:`gives_up_at` has something to say; must not
+            block.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class Transport(websocket.WebSocket):
         clock: Clock = SYSTEM_CLOCK,
         *,
         check_utf8: bool = False,
+        on_backlog: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(enable_multithread=True, skip_utf8_validation=True)
         self.last_byte = clock.monotonic()
@@ -110,11 +114,10 @@ class Transport(websocket.WebSocket):
         self.binaries: list[bytes] = []
         """Binary messages of the last batch; the reader takes and clears them."""
         self.stats = TransportStats()
-        self.backlog_since: float | None = None
-        """Since when a full socket has left bytes over; None if it has not."""
         self._options = options
         self._wakeup = wakeup
         self._clock = clock
+        self._on_backlog = on_backlog
         self._parser = FrameParser(options.max_message_bytes, check_utf8=check_utf8)
         self._ahead = b""
         self._drained = True
@@ -123,8 +126,11 @@ class Transport(websocket.WebSocket):
         # a full socket, for WRITE_TIMEOUT at most.
         self._masks = MaskKeys()
         self._rest = b""
-        # Frames of threads that must not wait for the lock, see _run_errands.
+        # Since when the full socket has not taken a byte of the rest.
+        self._backlog_since: float | None = None
+        # Frames of threads that must not wait for the lock, see flush().
         self._errands: deque[tuple[Opcode, Text]] = deque()
+        self._pongs: deque[bytes] = deque(maxlen=PONGS_KEPT)
         self._lost: BaseException | None = None
         self._closing = False
         self._disposed = False
@@ -218,9 +224,11 @@ class Transport(websocket.WebSocket):
             raise ConnectTimeoutError("no answer in time")
         # A plain socket is polled first. A TLS one is read until it wants more,
         # because a record may hold frames that no poll will ever announce.
-        if not self._drained or self._wait_readable(deadline):
-            return self._recv(READ_AHEAD)
-        return b""
+        if self._drained and not self._wait_readable(deadline):
+            return b""
+        if self._rest:
+            self.flush()
+        return self._recv(READ_AHEAD)
 
     def _recv(self, bufsize: int) -> bytes:
         """Read once without blocking; ``b""`` when nothing was there."""
@@ -249,7 +257,7 @@ class Transport(websocket.WebSocket):
                 self._wakeup.clear()
                 continue
             if events & select.POLLOUT:
-                self._run_errands()
+                self.flush()
             readable = events != select.POLLOUT
         return readable
 
@@ -258,9 +266,8 @@ class Transport(websocket.WebSocket):
         self.stats.frames_in += len(others)
         for other in others:
             if isinstance(other, PingFrame):
-                # The RFC allows to answer only the newest of many pings.
-                if len(self._errands) < PONGS_KEPT:
-                    self.post(Opcode.PONG, other.payload)
+                self._pongs.append(other.payload)
+                self.flush()
             elif isinstance(other, BinaryMessage):
                 self.binaries.append(other.payload)
             elif isinstance(other, CloseFrame):
@@ -328,7 +335,7 @@ class Transport(websocket.WebSocket):
         after its own frame, or by the reader when the socket has room.
         """
         self._errands.extend((opcode, text) for text in texts)
-        self._run_errands()
+        self.flush()
 
     def begin_close(self, code: int = 1000) -> None:
         """Write the close frame, once; no message can be sent after it. Never blocks."""
@@ -345,13 +352,13 @@ class Transport(websocket.WebSocket):
             yield deadline
         finally:
             self.lock.release()
-            if self._errands or self._disposed:
-                self._run_errands()
+            if self._has_errands() or self._disposed:
+                self.flush()
 
     def _write(self, data: bytes, deadline: Deadline) -> None:
         """Write everything; the caller holds ``lock``."""
         if self._rest:
-            data, self._rest, self.backlog_since = self._rest + data, b"", None
+            data, self._rest, self._backlog_since = self._rest + data, b"", None
         try:
             while data:
                 data = data[self._send(data) :]
@@ -382,11 +389,16 @@ class Transport(websocket.WebSocket):
                 f"the server took no bytes for {WRITE_TIMEOUT:g} seconds"
             )
 
-    def _run_errands(self) -> None:
+    def flush(self) -> None:
+        """
+        Write what could not be written before, as far as possible; never blocks.
+
+        Any thread may call this.
+        """
         # Whoever has the lock does what others could not wait for. They leave
         # their errand first and try the lock then; the holder looks for errands
         # after its release: so one of the two always sees the other.
-        while self._errands or self._rest or self._disposed:
+        while self._has_errands() or self._rest or self._disposed:
             if not self.lock.acquire(blocking=False):
                 return
             try:
@@ -401,24 +413,51 @@ class Transport(websocket.WebSocket):
                 self._wakeup.ring()
                 return
 
+    def gives_up_at(self) -> float | None:
+        """
+        Return when a peer that takes no bytes counts as lost, monotonic seconds.
+
+        None if all that was to be written is out, or someone is writing it.
+        """
+        since = self._backlog_since
+        return None if since is None else since + WRITE_TIMEOUT
+
+    def excuse_backlog(self) -> None:
+        """Count a backlog from now: the peer could not read because we did not."""
+        if self._backlog_since is not None:
+            self._backlog_since = self._clock.monotonic()
+
+    def _has_errands(self) -> bool:
+        return bool(self._pongs or self._errands)
+
     def _write_errands(self) -> None:
         """Write as far as the socket takes it; the caller holds ``lock``."""
-        frames = [self._rest]
-        while self._errands:
-            opcode, text = self._errands.popleft()
-            frames.append(self._frame(opcode, text))
-        self._rest = b"".join(frames)
         try:
-            if self._rest:
-                self._rest = self._rest[self._send(self._rest) :]
+            while self._rest or self._has_errands():
+                # More is taken only when the rest is out, so that the rest is
+                # bounded whatever the peer asks for.
+                self._rest = self._rest or self._take_errands()
+                sent = self._send(self._rest)
+                if sent:
+                    self._rest = self._rest[sent:]
+                    self._backlog_since = None
+                else:
+                    break
         except (OSError, ValueError) as error:
             self.lose(error)
         if self._lost is not None:
             self._rest = b""
-        if not self._rest:
-            self.backlog_since = None
-        elif self.backlog_since is None:
-            self.backlog_since = self._clock.monotonic()
+        if self._rest and self._backlog_since is None:
+            self._backlog_since = self._clock.monotonic()
+            self._on_backlog()
+
+    def _take_errands(self) -> bytes:
+        frames = []
+        while self._pongs:
+            frames.append(self._frame(Opcode.PONG, self._pongs.popleft()))
+        while self._errands:
+            frames.append(self._frame(*self._errands.popleft()))
+        return b"".join(frames)
 
     def _frame(self, opcode: Opcode, text: Text) -> bytes:
         return encode_frame(
@@ -460,7 +499,7 @@ class Transport(websocket.WebSocket):
         """
         self.abort()
         self._disposed = True
-        self._run_errands()
+        self.flush()
 
     def abandon(self) -> None:
         """Close a forked child's copy of the socket: no frame, no TLS alert, no lock."""

@@ -38,10 +38,12 @@ def connect(
     return client.connect(CONFIGURE, timeout=timeout, wait_configured=0)
 
 
-def wait_for(connection: StreamConnection, kind: str) -> Any:
+def wait_for(
+    connection: StreamConnection, kind: str, *, timeout: float = PATIENCE
+) -> Any:
     """Return the next message of a type; those before it are passed over."""
     while True:
-        message = connection.recv(timeout=PATIENCE)
+        message = connection.recv(timeout=timeout)
         assert message is not None, f"the stream was closed before a {kind}"
         if message.type == kind:
             return message
