@@ -30,11 +30,14 @@ from lasersell.protocol.client import (
 from lasersell.protocol.server import ExitSignalWithTx, PositionClosed, PositionOpened
 from lasersell.protocol.strategy import StrategyConfig
 from lasersell.stream.lifecycle import CommandExpired, ExitRequestUnanswered
-from lasersell.stream.options import StreamConfigure
+from lasersell.stream.options import StreamConfigure, check_count
+from lasersell.stream.recognition import Recognition
 
 __all__ = ["HoldSettings", "Intent", "is_reemission"]
 
 MOST_ASKS = 3
+TOMBSTONE_SEC = 600.0
+"""For this long the wishes for a lost position wait for a late re-emission."""
 
 Report = CommandExpired | ExitRequestUnanswered
 
@@ -56,11 +59,15 @@ def is_reemission(before: PositionOpened, after: PositionOpened) -> bool:
     )
 
 
+def _check_capacity(_: object, __: object, value: object) -> None:
+    check_count("hold_capacity", value, 0)
+
+
 @attrs.frozen(kw_only=True)
 class HoldSettings:
     """How commands wait for the server. Times are in seconds."""
 
-    capacity: int = 256
+    capacity: int = attrs.field(default=256, validator=_check_capacity)
     """Commands given while offline that are held at most."""
     max_age: float = 30.0
     """After this long offline, a held command is no longer what the user wants."""
@@ -70,12 +77,18 @@ class HoldSettings:
 
 @attrs.define
 class _ExitRequest:
-    """An exit that was asked for; ``since`` is when it was last sent, or else given."""
+    """An exit that is wanted; ``since`` is when it was last asked for, or else given."""
 
     slippage_bps: int | None
     since: float
+    by_user: bool
     by_deadline: bool
     asks: int = 0
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is a command that the server has not been told, and that ages."""
+        return self.asks == 0 and not self.by_deadline
 
 
 @attrs.define
@@ -83,10 +96,16 @@ class _Holding:
     """What is known of one token account."""
 
     opened: PositionOpened | None
+    """How it was last named; None while it never was."""
     is_here: bool
     """Whether this connection has named it."""
     is_untracked: bool = False
     override: StrategyConfig | None = None
+
+    @property
+    def has_wishes(self) -> bool:
+        """Whether the user asked for something that a reconnect must not undo."""
+        return self.is_untracked or self.override is not None
 
 
 class Intent:
@@ -102,9 +121,13 @@ class Intent:
         self.strategy = configure.strategy
         self.wallet_pubkeys = configure.wallet_pubkeys
         self.watch_wallets = configure.watch_wallets
+        self.recognition = Recognition()
         self._configure = configure
         self._hold = hold
         self._holdings: dict[str, _Holding] = {}
+        # Of positions that were given up, and may be named late: the wishes, and
+        # since when; oldest first.
+        self._lost: dict[str, tuple[_Holding, float]] = {}
         self._accounts: dict[int, str] = {}
         self._requests: dict[str, _ExitRequest] = {}
         self._mirror_results: dict[str, tuple[bool, float]] = {}
@@ -113,13 +136,11 @@ class Intent:
 
     def configure(self) -> Configure:
         """Return the ``configure`` that says what is wanted now."""
-        return Configure(
+        return attrs.evolve(
+            self._configure.message(),
             wallet_pubkeys=self.wallet_pubkeys,
             strategy=self.strategy,
-            send_mode=self._configure.send_mode,
-            tip_lamports=self._configure.tip_lamports,
             watch_wallets=self.watch_wallets,
-            mirror_config=self._configure.mirror_config,
         )
 
     def strategy_update(self) -> UpdateStrategy:
@@ -157,13 +178,46 @@ class Intent:
         return len(self._accounts)
 
     def account_of(self, position_id: int) -> str | None:
-        """Return the token account of a position of this connection."""
-        return self._accounts.get(position_id)
+        """
+        Return the token account of a position.
+
+        By its id on this connection, or on the last one while it was not named again.
+        """
+        account = self._accounts.get(position_id)
+        if account is not None:
+            return account
+        for former, holding in self._holdings.items():
+            opened = holding.opened
+            if not holding.is_here and opened and opened.position_id == position_id:
+                return former
+        return None
+
+    def present_id(self, token_account: str) -> int | None:
+        """Return the id by which this connection has named an account; None if it has not."""
+        holding = self._holdings.get(token_account)
+        if holding is None or holding.opened is None or not holding.is_here:
+            return None
+        return holding.opened.position_id
 
     def is_here(self, account: str) -> bool:
         """Tell whether this connection has named the account, or none ever has."""
         holding = self._holdings.get(account)
-        return holding is None or holding.is_here
+        return holding is None or holding.is_here or holding.opened is None
+
+    def is_current(self, opened: PositionOpened, *, is_here: bool) -> bool:
+        """
+        Tell whether a position is still the one on its account, as far as is known.
+
+        Args:
+            opened: Its latest ``position_opened`` that the caller knows.
+            is_here: Whether that came on this connection.
+        """
+        holding = self._holdings.get(opened.token_account)
+        return (
+            holding is not None
+            and holding.opened is not None
+            and self.recognition.is_same(opened, holding.opened, is_here=is_here)
+        )
 
     def is_reemitted(self, message: PositionOpened) -> bool:
         """Tell whether a position of an earlier connection is named again."""
@@ -205,25 +259,40 @@ class Intent:
         former = self._requests.get(token_account)
         is_live = is_live and self.is_here(token_account)
         if not is_live and former is None and not by_deadline:
-            self._check_capacity()
-        request = _ExitRequest(slippage_bps, now, by_deadline)
+            self._check_room(1)
+        request = _ExitRequest(slippage_bps, now, not by_deadline, by_deadline)
         if former is not None:
+            request.by_user |= former.by_user
             request.by_deadline |= former.by_deadline
+            if by_deadline:
+                request.slippage_bps = former.slippage_bps
         self._requests[token_account] = request
         return self._ask(token_account, request, now) if is_live else None
 
     def exit_not_sent(self, token_account: str) -> None:
-        """Note that the message of :meth:`request_exit` did not go out: it is held."""
+        """
+        Note that the message of :meth:`request_exit` did not go out: it is held.
+
+        Raises:
+            HoldFullError: Too many commands are held already.
+        """
         request = self._requests.get(token_account)
-        if request is not None:
-            request.asks = max(0, request.asks - 1)
+        if request is None:
+            return
+        request.asks = max(0, request.asks - 1)
+        if request.is_held:
+            try:
+                self._check_room(0)
+            except HoldFullError:
+                del self._requests[token_account]
+                raise
 
     def cancel_deadlines(self) -> None:
         """Forget the exits that only deadlines asked for."""
-        for account in [
-            a for a, request in self._requests.items() if request.by_deadline
-        ]:
-            del self._requests[account]
+        for account, request in list(self._requests.items()):
+            request.by_deadline = False
+            if not request.by_user:
+                del self._requests[account]
 
     def hold_mirror_result(self, mint: str, success: bool, now: float) -> None:
         """
@@ -233,31 +302,43 @@ class Intent:
             HoldFullError: Too many commands are held already.
         """
         if mint not in self._mirror_results:
-            self._check_capacity()
+            self._check_room(1)
         self._mirror_results[mint] = (success, now)
 
     # What the server says
 
-    def opened(self, message: PositionOpened, now: float) -> list[ClientMessage]:
-        """Take note of a position; return what the server must be told about it."""
+    def opened(
+        self, message: PositionOpened, now: float
+    ) -> tuple[list[ClientMessage], list[Report]]:
+        """Take note of a position; return what to tell the server, and what is given up."""
         account = message.token_account
-        self._accounts[message.position_id] = account
+        self._revive(message, now)
         holding = self._holding(account)
         if holding.opened is None or self.is_reemitted(message):
-            holding.opened, holding.is_here = message, True
-            return self._restore(message, holding, now)
-        if not holding.is_here or holding.opened.position_id != message.position_id:
-            # Another position on the same account: nothing that was wished for
-            # the former one holds for it.
-            self._requests.pop(account, None)
-            self._holdings[account] = _Holding(message, is_here=True)
-        return []
+            self._name(holding, message)
+            return self._restore(message, holding, now), []
+        if holding.is_here and holding.opened.position_id == message.position_id:
+            self._name(holding, message)
+            return [], []
+        # Another position on the same account: nothing that was wished for the
+        # former one holds for it.
+        if holding.is_here:
+            self._accounts.pop(holding.opened.position_id, None)
+        reports = self._give_up(account, now)
+        self._holdings[account] = holding = _Holding(None, is_here=False)
+        self._name(holding, message)
+        return [], reports
 
     def closed(self, message: PositionClosed) -> None:
         """Take note that a position is over, or no longer tracked."""
-        account = self._accounts.pop(message.position_id, None) or message.token_account
+        account = self._account_named(message)
         if account is None:
             return
+        present_id = self.present_id(account)
+        if present_id not in (None, message.position_id):
+            return  # a former position on this account; another is there already
+        if present_id is not None:
+            self._accounts.pop(present_id, None)
         self._requests.pop(account, None)
         holding = self._holdings.get(account)
         # An untracked one is kept: this is either the answer to close_position
@@ -267,9 +348,7 @@ class Intent:
 
     def exit_signalled(self, message: ExitSignalWithTx) -> None:
         """Take note of an exit; a full one answers what was asked."""
-        account = message.token_account
-        if account is None and message.position_id is not None:
-            account = self._accounts.get(message.position_id)
+        account = self._account_named(message)
         if account is not None and message.level_index is None:
             self._requests.pop(account, None)
 
@@ -291,13 +370,17 @@ class Intent:
             holding.is_here = False
 
     def resynced(self, now: float) -> list[Report]:
-        """Forget what the new connection did not name; return what that costs the user."""
+        """Give up what the new connection did not name; return what that costs the user."""
+        self._forget_old(now)
         reports: list[Report] = []
-        for account in [a for a, h in self._holdings.items() if not h.is_here]:
+        for account, holding in list(self._holdings.items()):
+            if holding.is_here:
+                continue
             del self._holdings[account]
-            request = self._requests.pop(account, None)
-            if request is not None and not request.by_deadline:
-                reports.append(self._expired(account, request, now))
+            reports += self._give_up(account, now)
+            if holding.opened is not None and holding.has_wishes:
+                self._lost.pop(account, None)
+                self._lost[account] = (holding, now)
         return reports
 
     # Time
@@ -305,36 +388,32 @@ class Intent:
     def next_due(self, *, is_live: bool) -> float | None:
         """Return when :meth:`due` has something to do; None if nothing waits."""
         times = [
-            request.since + self._waits(request)
+            at
             for account, request in self._requests.items()
-            if self._is_timed(account, request, is_live)
+            if (at := self._due_at(account, request, is_live)) is not None
         ]
         times += [
-            since + self._hold.max_age for _, since in self._mirror_results.values()
+            since if is_live else since + self._hold.max_age
+            for _, since in self._mirror_results.values()
         ]
         return min(times, default=None)
 
     def due(
         self, now: float, *, is_live: bool
     ) -> tuple[list[ClientMessage], list[Report]]:
-        """Return the exits to ask for again, and what is given up."""
+        """Return what to tell the server by now, and what is given up."""
         asks: list[ClientMessage] = []
         reports: list[Report] = []
         for account, request in list(self._requests.items()):
-            if not self._is_timed(account, request, is_live):
+            at = self._due_at(account, request, is_live)
+            if at is None or now < at:
                 continue
-            if now < request.since + self._waits(request):
-                continue
-            if request.asks == 0 and not request.by_deadline:
-                del self._requests[account]
-                reports.append(self._expired(account, request, now))
-            elif request.asks >= MOST_ASKS and not request.by_deadline:
-                del self._requests[account]
-                reports.append(
-                    ExitRequestUnanswered(token_account=account, asks=request.asks)
-                )
-            else:
+            if request.by_deadline or 0 < request.asks < MOST_ASKS:
                 asks.append(self._ask(account, request, now))
+            else:
+                reports += self._give_up(account, now)
+        if is_live:
+            return asks + self.take_mirror_results(), reports
         for mint, (success, since) in list(self._mirror_results.items()):
             if now >= since + self._hold.max_age:
                 del self._mirror_results[mint]
@@ -346,6 +425,52 @@ class Intent:
 
     def _holding(self, token_account: str) -> _Holding:
         return self._holdings.setdefault(token_account, _Holding(None, is_here=False))
+
+    def _name(self, holding: _Holding, message: PositionOpened) -> None:
+        holding.opened, holding.is_here = message, True
+        self._accounts[message.position_id] = message.token_account
+
+    def _account_named(self, message: PositionClosed | ExitSignalWithTx) -> str | None:
+        """
+        Return the token account of the position that a frame names.
+
+        By the id of this connection, then the token account, then wallet and mint
+        where only one position has them. An id that contradicts the frame's own
+        account or mint is not believed.
+        """
+        account, named = None, message.token_account
+        if message.position_id is not None:
+            account = self._accounts.get(message.position_id)
+        if account is not None and named in (None, account):
+            opened = self._holdings[account].opened
+            if opened is not None and opened.mint == message.mint:
+                return account
+        if named is not None:
+            return named
+        matches = [
+            account
+            for account, holding in self._holdings.items()
+            if holding.opened is not None
+            and holding.opened.wallet_pubkey == message.wallet_pubkey
+            and holding.opened.mint == message.mint
+        ]
+        return matches[0] if len(matches) == 1 else None
+
+    def _revive(self, message: PositionOpened, now: float) -> None:
+        """Take the wishes back for a position that was given up and is named late."""
+        self._forget_old(now)
+        account = message.token_account
+        lost, _ = self._lost.pop(account, (None, 0.0))
+        if lost is None or lost.opened is None or account in self._holdings:
+            return
+        if is_reemission(lost.opened, message):
+            self._holdings[account] = lost
+
+    def _forget_old(self, now: float) -> None:
+        for account, (_, since) in list(self._lost.items()):
+            if now - since < TOMBSTONE_SEC:
+                return
+            del self._lost[account]
 
     def _restore(
         self, message: PositionOpened, holding: _Holding, now: float
@@ -377,29 +502,29 @@ class Intent:
             token_account=account, slippage_bps=request.slippage_bps
         )
 
-    def _expired(
-        self, account: str, request: _ExitRequest, now: float
-    ) -> CommandExpired:
-        return CommandExpired(
-            command=self._message(account, request), held_sec=now - request.since
-        )
+    def _give_up(self, account: str, now: float) -> list[Report]:
+        """Forget an exit that was asked for; return what the user must know of it."""
+        request = self._requests.pop(account, None)
+        if request is None or not request.by_user:
+            return []
+        if request.asks:
+            return [ExitRequestUnanswered(token_account=account, asks=request.asks)]
+        command = self._message(account, request)
+        return [CommandExpired(command=command, held_sec=now - request.since)]
 
-    def _is_timed(self, account: str, request: _ExitRequest, is_live: bool) -> bool:
+    def _due_at(
+        self, account: str, request: _ExitRequest, is_live: bool
+    ) -> float | None:
         # One that was sent waits for an answer, which only a live connection can
         # bring; one that was not sent ages while it waits for a connection.
-        if request.asks or request.by_deadline:
-            return is_live and self.is_here(account)
-        return True
+        if request.is_held:
+            return request.since + self._hold.max_age
+        if is_live and self.is_here(account):
+            return request.since + self._hold.retry_after
+        return None
 
-    def _waits(self, request: _ExitRequest) -> float:
-        return (
-            self._hold.retry_after
-            if request.asks or request.by_deadline
-            else self._hold.max_age
-        )
-
-    def _check_capacity(self) -> None:
-        held = len(self._mirror_results)
-        held += sum(1 for request in self._requests.values() if request.asks == 0)
-        if held >= self._hold.capacity:
+    def _check_room(self, more: int) -> None:
+        held = len(self._mirror_results) + more
+        held += sum(1 for request in self._requests.values() if request.is_held)
+        if held > self._hold.capacity:
             raise HoldFullError(self._hold.capacity)

@@ -5,7 +5,9 @@ Commands to the server, written in the caller's own thread.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any
+
+import attrs
 
 from lasersell.errors import ConfigurationError, NotConnectedError, StreamLostError
 from lasersell.protocol.client import (
@@ -13,18 +15,21 @@ from lasersell.protocol.client import (
     MirrorBuyResult,
     RequestExitSignal,
     UpdatePositionStrategy,
+    UpdateWatchWallets,
 )
 from lasersell.protocol.codec import encode_client_message
 from lasersell.protocol.mirror import WatchWallet
-from lasersell.protocol.strategy import StrategyConfig, validate_strategy
-from lasersell.stream.options import check_wallets, check_watch_wallets
+from lasersell.protocol.strategy import StrategyConfig
+from lasersell.stream.options import (
+    check_strategy,
+    check_wallets,
+    check_watch_wallets,
+)
 from lasersell.stream.roundtrip import PendingPing
 from lasersell.stream.supervisor import Supervisor
 from lasersell.stream.transport import Text
 
 __all__ = ["StreamSender"]
-
-M = TypeVar("M", ClosePosition, RequestExitSignal)
 
 
 class StreamSender:
@@ -60,7 +65,7 @@ class StreamSender:
         Raises:
             ConfigurationError: The strategy is not valid.
         """
-        validate_strategy(strategy, deadline_timeout_sec)
+        check_strategy(strategy, deadline_timeout_sec)
         with self._stream.calling():
             self._check_open()
             intent = self._stream.intent
@@ -75,12 +80,7 @@ class StreamSender:
             ConfigurationError: A key is malformed, or there are more than
                 ``limits.max_wallets_per_session``.
         """
-        wallets = (
-            (wallet_pubkeys,)
-            if isinstance(wallet_pubkeys, str)
-            else tuple(wallet_pubkeys)
-        )
-        check_wallets(wallets)
+        wallets = check_wallets(wallet_pubkeys)
         self._check_limit("max_wallets_per_session", len(wallets), "wallets")
         with self._stream.calling():
             self._check_open()
@@ -93,14 +93,15 @@ class StreamSender:
         Replace the list of watched wallets; this also re-enables a disabled one.
 
         Raises:
-            ConfigurationError: A key is malformed, or there are more than
-                ``limits.max_watch_wallets_per_session``.
+            ConfigurationError: A key or an amount is malformed, or there are more
+                than ``limits.max_watch_wallets_per_session``.
         """
-        wallets = tuple(watch_wallets)
-        check_watch_wallets(wallets)
+        wallets = check_watch_wallets(watch_wallets)
         self._check_limit(
             "max_watch_wallets_per_session", len(wallets), "watched wallets"
         )
+        # Remembered, what the wire cannot carry would end the next connect.
+        encode_client_message(UpdateWatchWallets(watch_wallets=wallets))
         with self._stream.calling():
             self._check_open()
             intent = self._stream.intent
@@ -127,18 +128,18 @@ class StreamSender:
             ConfigurationError: The strategy is not valid.
             NotConnectedError: The id is not known on this connection.
         """
-        validate_strategy(strategy)
+        check_strategy(strategy)
+        message = UpdatePositionStrategy(position_id=position_id, strategy=strategy)
+        encode_client_message(message)
         with self._stream.calling():
             self._check_open()
             intent = self._stream.intent
             with self._stream.intent_lock:
                 account = self._locate(position_id, token_account)
                 intent.override(account, strategy)
-                is_here = intent.account_of(position_id) == account
-            if is_here:
-                message = UpdatePositionStrategy(
-                    position_id=position_id, strategy=strategy
-                )
+                present_id = intent.present_id(account)
+            if present_id is not None:
+                message = attrs.evolve(message, position_id=present_id)
                 self._tell(encode_client_message(message))
 
     def close_position(
@@ -150,18 +151,22 @@ class StreamSender:
         Exactly one of the two arguments is to be given.
 
         Raises:
+            ConfigurationError: None or both of them are given.
             NotConnectedError: The id is not known on this connection.
         """
-        message = _select(ClosePosition, position_id, token_account)
+        text = encode_client_message(
+            ClosePosition(position_id=position_id, token_account=token_account)
+        )
         with self._stream.calling():
             self._check_open()
             intent = self._stream.intent
             with self._stream.intent_lock:
                 account = self._locate(position_id, token_account)
                 intent.untrack(account)
+                self._stream.on_untracked(account)
                 is_here = intent.is_here(account)
             if is_here:
-                self._tell(encode_client_message(message))
+                self._tell(text)
 
     # Passing wishes
 
@@ -186,12 +191,18 @@ class StreamSender:
             slippage_bps: Slippage of this one transaction, in basis points.
 
         Raises:
-            ConfigurationError: The selection or the slippage is not valid.
+            ConfigurationError: None or both of the first two are given, or the
+                slippage is not 0 to 65535.
             HoldFullError: Offline, and too many commands are held already.
             NotConnectedError: The id is not known on this connection.
         """
-        _check_slippage(slippage_bps)
-        _select(RequestExitSignal, position_id, token_account)
+        encode_client_message(
+            RequestExitSignal(
+                position_id=position_id,
+                token_account=token_account,
+                slippage_bps=slippage_bps,
+            )
+        )
         stream = self._stream
         with stream.calling():
             self._check_open()
@@ -225,18 +236,19 @@ class StreamSender:
         Raises:
             HoldFullError: Offline, and too many commands are held already.
         """
+        text = encode_client_message(MirrorBuyResult(mint=mint, success=success))
         stream = self._stream
         with stream.calling():
             self._check_open()
             try:
-                stream.write(
-                    encode_client_message(MirrorBuyResult(mint=mint, success=success))
-                )
+                stream.write(text)
             except (NotConnectedError, StreamLostError):
                 with stream.intent_lock:
                     stream.intent.hold_mirror_result(
                         mint, success, stream.clock.monotonic()
                     )
+                # A connection that became live meanwhile does not know of it.
+                stream.poke()
 
     def ping(self) -> PendingPing:
         """
@@ -283,24 +295,3 @@ class StreamSender:
             self._stream.write(text)
         except (NotConnectedError, StreamLostError):
             self._check_open()  # the next connection is told instead
-
-
-def _check_slippage(slippage_bps: int | None) -> None:
-    if slippage_bps is None:
-        return
-    if type(slippage_bps) is not int or not 0 <= slippage_bps <= 65535:
-        raise ConfigurationError(
-            f"slippage_bps must be a whole number of basis points, 0 to 65535, not {slippage_bps!r}"
-        )
-
-
-def _select(kind: type[M], position_id: int | None, token_account: str | None) -> M:
-    if (position_id is None) == (token_account is None):
-        raise ConfigurationError(
-            "name the position by exactly one of position_id, token_account"
-        )
-    if position_id is not None and (type(position_id) is not int or position_id < 0):
-        raise ConfigurationError(
-            f"position_id must be a whole number, not {position_id!r}"
-        )
-    return kind(position_id=position_id, token_account=token_account)

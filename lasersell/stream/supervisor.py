@@ -226,6 +226,8 @@ class Supervisor(Generic[E]):
         self.session_id: int | None = None
         self.round_trips = RoundTrips(clock)
         self.chores: Chores = _NoChores()
+        self.on_untracked: Callable[[str], None] = lambda _: None
+        """Told the token account of a position that is not to be tracked; holds the lock."""
         self.intent = intent
         # Guards the intent, which users change and the reader and the supervisor
         # read. Held for a few dictionary steps; no I/O under it.
@@ -548,7 +550,7 @@ class Supervisor(Generic[E]):
                 Pong: self.round_trips.answered,
                 ServerError: lambda error: self._saw_error(reader, error),
                 BalanceUpdate: lambda _: self._accepted(),
-                PositionOpened: self._saw_opened,
+                PositionOpened: lambda opened: self._saw_opened(reader, opened),
                 PositionClosed: self._saw_closed,
                 ExitSignalWithTx: self._saw_exit,
                 # Not set where it is posted: bytes that come in between would
@@ -584,16 +586,18 @@ class Supervisor(Generic[E]):
         if error.code in REJECTING_CODES or error.code in AUTHENTICATION_CODES:
             self._mailbox.put(_Rejected(reader, rejection(error)))
 
-    def _saw_opened(self, opened: PositionOpened) -> None:
+    def _saw_opened(self, reader: Reader[E], opened: PositionOpened) -> None:
         self._accepted()
         now = self.clock.monotonic()
         with self.intent_lock:
             is_reemitted = self.intent.is_reemitted(opened)
-            messages = self.intent.opened(opened, now)
+            messages, reports = self.intent.opened(opened, now)
         if is_reemitted and self._resync_from is not None:
             self._resync_from = now
         if messages:
             self.post(*messages)
+        for report in reports:
+            reader.post(report)
 
     def _saw_closed(self, closed: PositionClosed) -> None:
         with self.intent_lock:
