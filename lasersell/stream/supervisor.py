@@ -54,7 +54,7 @@ from lasersell.stream.backoff import (
 )
 from lasersell.stream.frames import Opcode
 from lasersell.stream.handshake import Greeting, Handshake, rejection
-from lasersell.stream.heartbeat import Action, Heartbeat
+from lasersell.stream.heartbeat import FLOW_SILENCE_MIN, Action, Heartbeat
 from lasersell.stream.intent import Intent
 from lasersell.stream.lanes import Lanes, LaneStats
 from lasersell.stream.lifecycle import (
@@ -594,8 +594,8 @@ class Supervisor(Generic[E]):
             messages, reports = self.intent.opened(opened, now)
         if is_reemitted and self._resync_from is not None:
             self._resync_from = now
-        if messages:
-            self.post(*messages)
+        # Even if empty, it wakes the supervisor: an open position is watched closely.
+        self.post(*messages)
         for report in reports:
             reader.post(report)
 
@@ -645,6 +645,9 @@ class Supervisor(Generic[E]):
         if self._resync_from is not None:
             due.append(self._resync_from + self._resync_window)
         due.append(link.transport.gives_up_at())
+        if self.intent.open_positions:
+            # Frames may start to flow at any moment, and no one says so.
+            due.append(now + FLOW_SILENCE_MIN)
         beat = link.heartbeat.next_check(now, flowing=self._is_flowing(link))
         return max(0.0, min([beat, *(at - now for at in due if at is not None)]))
 
