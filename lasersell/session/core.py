@@ -13,6 +13,7 @@ from typing import Any, Literal
 import attrs
 
 from lasersell._clock import Clock
+from lasersell.protocol.client import RequestExitSignal
 from lasersell.protocol.server import (
     BalanceUpdate,
     ExitSignalWithTx,
@@ -25,7 +26,13 @@ from lasersell.protocol.server import (
 from lasersell.session.deadlines import Cancellable, DeadlineScheduler, start_timer
 from lasersell.session.events import Arrival, EventFacts, StreamEvent
 from lasersell.session.positions import PositionBook, PositionHandle
-from lasersell.stream.lifecycle import Disconnected, PositionLost, Resynced
+from lasersell.stream.lifecycle import (
+    CommandExpired,
+    Disconnected,
+    ExitRequestUnanswered,
+    PositionLost,
+    Resynced,
+)
 from lasersell.stream.reader import LOW_LANE, Message
 from lasersell.stream.supervisor import Supervisor
 
@@ -64,7 +71,9 @@ class SessionCore:
     ) -> None:
         self.book = PositionBook()
         self.deadlines = deadlines
-        self.scheduler = DeadlineScheduler(self._ask_for_exits, clock, timers)
+        self.scheduler = DeadlineScheduler(
+            self._ask_for_exits, clock, self._poke, timers
+        )
         self._clock = clock
         self._stream: Supervisor[StreamEvent] | None = None
         self._arrival = Arrival(clock.monotonic(), None)
@@ -76,12 +85,16 @@ class SessionCore:
             BalanceUpdate: self._balance,
             Disconnected: self._disconnected,
             Resynced: self._resynced,
+            CommandExpired: self._expired,
+            ExitRequestUnanswered: self._unanswered,
         }
 
     def attach(self, stream: Supervisor[StreamEvent]) -> None:
         """Take the supervisor whose messages are applied here."""
         self._stream = stream
         stream.chores = self.scheduler
+        stream.on_untracked = self._untracked
+        self.book.recognition = stream.intent.recognition
 
     # Applying
 
@@ -128,9 +141,8 @@ class SessionCore:
         opened = self.book.opened(message, self._arrival.at)
         if opened.replaced is not None:
             self._lost(opened.replaced, "replaced", highs)
-        overdue = opened.is_new and self._arm(opened.handle)
-        if opened.reopened and self.scheduler.due_at(opened.handle) is None:
-            self._arm_again(opened.handle)
+        self._anchor(opened.handle)
+        overdue = self._arm(opened.handle, is_new=opened.is_new)
         facts = EventFacts(
             reopened=opened.reopened,
             previous_position_id=opened.previous_position_id,
@@ -172,32 +184,47 @@ class SessionCore:
         )
         highs.append(StreamEvent(message, handle, self._arrival))
 
+    def _expired(self, message: CommandExpired, highs: Events) -> None:
+        command = message.command
+        account = None
+        if isinstance(command, RequestExitSignal):
+            account = command.token_account
+        highs.append(StreamEvent(message, self._on_account(account), self._arrival))
+
+    def _unanswered(self, message: ExitRequestUnanswered, highs: Events) -> None:
+        handle = self._on_account(message.token_account)
+        highs.append(StreamEvent(message, handle, self._arrival))
+
+    def _on_account(self, token_account: str | None) -> PositionHandle | None:
+        return None if token_account is None else self.book.by_account(token_account)
+
     # Deadlines
+    #
+    # The intent's lock guards the settings, what is armed and what was asked for,
+    # so that a change of the settings comes wholly before or after a deadline.
 
     def set_deadline_timeout(self, timeout: float) -> None:
         """Change the deadline, in seconds; re-times every open position at once, 0 is off."""
-        # First the setting, then the positions: one that opens meanwhile sees
-        # the setting, or is among the positions.
-        self.deadlines = attrs.evolve(self.deadlines, timeout=timeout)
-        self.scheduler.clear()
-        stream = self._stream
-        if stream is not None:
-            with stream.intent_lock:
-                stream.intent.cancel_deadlines()
-        for handle in self.book.open():
-            if self._has_deadline(handle):
+        stream = self._attached()
+        with stream.intent_lock:
+            self.deadlines = attrs.evolve(self.deadlines, timeout=timeout)
+            stream.intent.cancel_deadlines()
+            handles = [h for h in self.book.open() if self._has_deadline(h)]
+            for handle in handles:
                 handle.deadline_fired = False
-                self.scheduler.arm(handle, handle.counts_from + timeout)
+            self.scheduler.replace((h, self._deadline_of(h)) for h in handles)
 
     def deadline_remaining(self, handle: PositionHandle) -> float | None:
         """Return the seconds until a position's exit is asked for; None if it has no deadline."""
         at = self.scheduler.due_at(handle)
         return None if at is None else max(0.0, at - self._clock.monotonic())
 
-    def untrack(self, handle: PositionHandle) -> None:
-        """Note that the user does not want this position tracked."""
-        handle.is_untracked = True
-        self.scheduler.disarm(handle)
+    def _untracked(self, token_account: str) -> None:
+        """Note that the user does not want a position tracked; any thread, the lock is held."""
+        handle = self.book.by_account(token_account)
+        if handle is not None:
+            handle.is_untracked = True
+            self.scheduler.disarm(handle)
 
     def _has_deadline(self, handle: PositionHandle) -> bool:
         return (
@@ -206,46 +233,70 @@ class SessionCore:
             and not handle.is_untracked
         )
 
-    def _arm(self, handle: PositionHandle) -> bool:
-        """Arm a new position's deadline; return whether it had passed already."""
+    def _deadline_of(self, handle: PositionHandle) -> float:
+        return max(handle.counts_from + self.deadlines.timeout, handle.excused_until)
+
+    def _anchor(self, handle: PositionHandle) -> None:
+        """Count from the opening, where it is known and earlier than what was known."""
+        # Also when it is named again: while this machine slept its clock stood still.
         arrival, opened_at = self._arrival, handle.opened_at_ms
         if (
             self.deadlines.counted_from == "opened"
             and opened_at is not None
             and arrival.server_ms is not None
         ):
-            handle.counts_from -= max(0.0, arrival.server_ms - opened_at) / 1000
+            age = max(0.0, arrival.server_ms - opened_at) / 1000
+            handle.counts_from = min(handle.counts_from, arrival.at - age)
+
+    def _arm(self, handle: PositionHandle, *, is_new: bool) -> bool:
+        """Arm a deadline that has not fired yet; return whether it had passed unseen."""
+        # Without the lock, for speed: a deadline that is set just now is armed by
+        # who sets it, since the position is in the book already.
         if not self._has_deadline(handle):
             return False
-        at = handle.counts_from + self.deadlines.timeout
-        overdue = at <= arrival.at
-        self.scheduler.arm(handle, arrival.at + self.deadlines.grace if overdue else at)
+        now = self._arrival.at
+        with self._attached().intent_lock:
+            if handle.deadline_fired or not self._has_deadline(handle):
+                return False
+            overdue = is_new and self._deadline_of(handle) <= now
+            if overdue:
+                handle.excused_until = now + self.deadlines.grace
+            self.scheduler.arm(handle, self._deadline_of(handle))
         return overdue
 
-    def _arm_again(self, handle: PositionHandle) -> None:
-        # A position that was given up and comes back; one whose deadline fired
-        # while offline is asked for by the intent, which remembers.
-        if self._has_deadline(handle) and not handle.deadline_fired:
-            self.scheduler.arm(handle, handle.counts_from + self.deadlines.timeout)
-
     def _ask_for_exits(self, handles: list[PositionHandle]) -> None:
-        stream = self._stream
-        if stream is None:
-            return
-        now = self._clock.monotonic()
-        messages = []
+        stream = self._attached()
         with stream.intent_lock:
-            for handle in handles:
-                if not handle.is_open or handle.is_untracked:
-                    continue
-                handle.deadline_fired = True
-                message = stream.intent.request_exit(
-                    handle.token_account,
-                    None,
-                    now,
-                    is_live=stream.is_live,
-                    by_deadline=True,
-                )
-                if message is not None:
-                    messages.append(message)
-        stream.post(*messages)
+            messages = [self._ask_for_exit(handle) for handle in handles]
+            # Still under the lock: the connection that was looked at is the one
+            # that is written to, or none.
+            stream.post(*(message for message in messages if message is not None))
+
+    def _ask_for_exit(self, handle: PositionHandle) -> RequestExitSignal | None:
+        stream = self._attached()
+        is_due = (
+            handle.is_open
+            and self._has_deadline(handle)
+            # Not re-timed since the Timer took it.
+            and self.scheduler.due_at(handle) is None
+            # The reader tells the intent of a position first, the book second:
+            # in between, another one may have taken the account.
+            and stream.intent.is_current(handle.opened, is_here=handle.is_here)
+        )
+        if stream.is_over or not is_due:
+            return None
+        handle.deadline_fired = True
+        return stream.intent.request_exit(
+            handle.token_account,
+            None,
+            self._clock.monotonic(),
+            is_live=stream.is_live,
+            by_deadline=True,
+        )
+
+    def _attached(self) -> Supervisor[StreamEvent]:
+        assert self._stream is not None, "attached before its stream starts"
+        return self._stream
+
+    def _poke(self) -> None:
+        self._attached().poke()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Protocol
 
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 LONGEST_WAIT = 86_400.0
 """A Timer never sleeps longer than a day; some platforms overflow."""
+HEAP_SLACK = 64
+"""Forgotten deadlines that may stay on the heap beyond as many as are set."""
 
 
 class Cancellable(Protocol):
@@ -55,6 +57,8 @@ class DeadlineScheduler:
         on_due: Called with the handles that are due, in the Timer's thread or the
             supervisor's, without a lock held. Must not block.
         clock: Where time comes from.
+        on_no_timer: Called when no Timer can be started, so that whoever calls
+            :meth:`next_due` looks again. Must not block.
         timers: What starts a timer.
     """
 
@@ -62,9 +66,11 @@ class DeadlineScheduler:
         self,
         on_due: Callable[[list[PositionHandle]], None],
         clock: Clock,
+        on_no_timer: Callable[[], None],
         timers: Callable[[float, Callable[[], None]], Cancellable] = start_timer,
     ) -> None:
         self._on_due = on_due
+        self._on_no_timer = on_no_timer
         self._clock = clock
         self._start_timer = timers
         # Guards everything below. Held for steps on the heap; a Timer is started
@@ -85,19 +91,25 @@ class DeadlineScheduler:
                 return
             entry = (at, next(self._sequence))
             self._due[handle] = entry
-            heapq.heappush(self._heap, (*entry, handle))
+            if len(self._heap) > 2 * len(self._due) + HEAP_SLACK:
+                self._rebuild()
+            else:
+                heapq.heappush(self._heap, (*entry, handle))
+            self._arm_timer()
+
+    def replace(self, deadlines: Iterable[tuple[PositionHandle, float]]) -> None:
+        """Forget all deadlines and set these instead, in one step."""
+        with self._lock:
+            if self._stopped:
+                return
+            self._due = {h: (at, next(self._sequence)) for h, at in deadlines}
+            self._rebuild()
             self._arm_timer()
 
     def disarm(self, handle: PositionHandle) -> None:
         """Forget the deadline of a position; its Timer may still wake, for nothing."""
         with self._lock:
             self._due.pop(handle, None)
-
-    def clear(self) -> None:
-        """Forget all deadlines."""
-        with self._lock:
-            self._due.clear()
-            self._heap.clear()
 
     def due_at(self, handle: PositionHandle) -> float | None:
         """Return when a position's deadline is, monotonic seconds; None if it has none."""
@@ -136,6 +148,10 @@ class DeadlineScheduler:
             timer.cancel()
             timer.join(1.0)
 
+    def _rebuild(self) -> None:
+        self._heap = [(*entry, handle) for handle, entry in self._due.items()]
+        heapq.heapify(self._heap)
+
     def _earliest(self) -> float | None:
         heap = self._heap
         while heap and self._due.get(heap[0][2]) != heap[0][:2]:
@@ -155,9 +171,11 @@ class DeadlineScheduler:
         try:
             self._timer = self._start_timer(delay, self._fire)
         except RuntimeError:
-            log.warning("no thread for the deadlines; the supervisor serves them")
+            if not self._cannot_start:
+                log.warning("no thread for the deadlines; the supervisor serves them")
             self._timer, self._timer_at = None, None
             self._cannot_start = True
+            self._on_no_timer()
         else:
             self._timer_at = at
             self._cannot_start = False

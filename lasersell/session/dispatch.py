@@ -35,7 +35,8 @@ class Dispatcher:
         self._receiver = receiver
         self._callbacks = callbacks
         self.is_dispatching = False
-        """Whether events go to callbacks now."""
+        """Whether events go to callbacks, from the moment that was asked for."""
+        self._claim = threading.Lock()  # guards is_dispatching going up
         self._thread: threading.Thread | None = None
 
     def check_idle(self) -> None:
@@ -52,22 +53,19 @@ class Dispatcher:
 
     def run(self) -> None:
         """Dispatch in this thread until the stream ends; see the facade."""
-        self.check_idle()
-        self.is_dispatching = True
-        try:
-            while (event := self._receiver.get(None)) is not None:
-                self._callbacks.dispatch(event)
-        finally:
-            self.is_dispatching = False
+        self._begin()
+        self._dispatch()
 
     def start(self) -> None:
         """Dispatch in a thread of our own."""
-        self.check_idle()
-        if self._thread is not None and self._thread.is_alive():
-            raise ConcurrencyError("the callbacks thread is running already")
-        self._thread = start_thread(
-            f"lasersell-callbacks-{next_number()}", self._run_logged
-        )
+        self._begin()
+        try:
+            self._thread = start_thread(
+                f"lasersell-callbacks-{next_number()}", self._dispatch_logged
+            )
+        except BaseException:
+            self.is_dispatching = False
+            raise
 
     def join(self, timeout: float) -> None:
         """Wait for the callbacks thread, unless this is it."""
@@ -75,8 +73,26 @@ class Dispatcher:
         if thread is not None and thread is not threading.current_thread():
             thread.join(max(0.0, timeout))
 
-    def _run_logged(self) -> None:
+    def _begin(self) -> None:
+        # Not by the thread that dispatches: between its start and its first event
+        # a recv() elsewhere would take the events away from it.
+        with self._claim:
+            self.check_idle()
+            self._receiver.check_free()
+            self.is_dispatching = True
+
+    def _dispatch(self) -> None:
         try:
-            self.run()
+            while (event := self._receiver.get(None)) is not None:
+                self._callbacks.dispatch(event)
+        finally:
+            self.is_dispatching = False
+
+    def _dispatch_logged(self) -> None:
+        try:
+            self._dispatch()
         except LaserSellError as error:
             log.error("no more events for the callbacks: %s", error)
+        except BaseException:
+            # Such as SystemExit of a callback, which would end a thread unseen.
+            log.critical("a callback ended the callbacks thread", exc_info=True)

@@ -128,11 +128,16 @@ class StreamEvent(msgspec.Struct, eq=False, gc=False):
         return None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the event as plain values, ready for JSON but for bytes."""
+        """
+        Return the event as plain values, ready for JSON.
+
+        Fields that are None are left out of ``message``; bytes become text, with
+        backslash escapes for what is not UTF-8.
+        """
         message = self.message
         return {
             "type": self.type,
-            "message": attrs.asdict(message, filter=_is_plain),
+            "message": attrs.asdict(message, filter=_is_known, value_serializer=_plain),
             "position": None if self.handle is None else self.handle.to_dict(),
             "exit_attempt": self.exit_attempt,
             "reopened": self.reopened,
@@ -142,5 +147,15 @@ class StreamEvent(msgspec.Struct, eq=False, gc=False):
         }
 
 
-def _is_plain(_: object, value: object) -> bool:
-    return value is not None and not isinstance(value, (StreamEvent, BaseException))
+def _is_known(_: object, value: object) -> bool:
+    return value is not None
+
+
+def _plain(_: object, __: object, value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, StreamEvent):
+        return value.to_dict()
+    if isinstance(value, BaseException) or callable(value):
+        return repr(value)
+    return value

@@ -8,6 +8,7 @@ connections), read by any: every step is one operation on a dictionary.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import attrs
@@ -20,12 +21,16 @@ from lasersell.protocol.server import (
     PositionClosed,
     PositionOpened,
 )
-from lasersell.stream.intent import is_reemission
+from lasersell.stream.recognition import (
+    TOMBSTONE_SEC,
+    Frame,
+    Recognition,
+    is_about,
+)
 
 __all__ = ["Opened", "PositionBook", "PositionHandle"]
 
-TOMBSTONE_SEC = 600.0
-"""For this long a lost position can be revived by a late re-emission."""
+STRANGERS_KEPT = 1024
 
 SOL_MINT = "So11111111111111111111111111111111111111112"
 USD1_MINT = "USD1ttGY1N17NEEHLmELoaybftRBUSErhqYiQzvEmuB"
@@ -48,6 +53,7 @@ class PositionHandle:
         "close_reason",
         "counts_from",
         "deadline_fired",
+        "excused_until",
         "exit_attempts",
         "is_here",
         "is_untracked",
@@ -91,6 +97,8 @@ class PositionHandle:
         """Whether the present connection has named it."""
         self.counts_from = now
         """The moment its deadline counts from, monotonic seconds."""
+        self.excused_until = float("-inf")
+        """Until then its deadline waits, for it was overdue when first seen."""
         self.deadline_fired = False
         """Whether its exit was asked for because of the deadline."""
         self.exit_attempts: dict[int | None, int] = {}
@@ -241,20 +249,44 @@ class Opened:
 
 
 class PositionBook:
-    """All positions of a session, open ones and those lost of late."""
+    """
+    All positions of a session: the open ones, and those that may yet be named again.
 
-    def __init__(self) -> None:
+    Args:
+        recognition: What tells a re-emission from a new position.
+    """
+
+    def __init__(self, recognition: Recognition | None = None) -> None:
+        self.recognition = recognition or Recognition()
         self.by_id: dict[int, PositionHandle] = {}
         """Positions of the present connection; the hot path looks here itself."""
+        self._former_ids: dict[int, PositionHandle] = {}
         self._by_account: dict[str, PositionHandle] = {}
         self._by_wallet_mint: dict[tuple[str, str], dict[str, PositionHandle]] = {}
+        # Positions given up after a reconnect, and untracked ones that the server
+        # closed; by account, and since when, oldest first.
         self._tombstones: OrderedDict[str, tuple[PositionHandle, float]] = OrderedDict()
+        # What only exit signals have named, on this connection.
+        self._strangers: dict[tuple[object, ...], PositionHandle] = {}
 
     # Looking up, from any thread
 
     def open(self) -> list[PositionHandle]:
         """Return the open positions, oldest first."""
         return list(self._by_account.values())
+
+    def with_id(self, position_id: int) -> PositionHandle | None:
+        """
+        Return the open position with an id.
+
+        Of the present connection, or of the last one while it was not named again.
+        """
+        handle = self.by_id.get(position_id)
+        if handle is None:
+            handle = self._former_ids.get(position_id)
+            if handle is not None and (handle.is_here or not handle.is_open):
+                return None
+        return handle
 
     def by_account(self, token_account: str) -> PositionHandle | None:
         """Return the open position on a token account."""
@@ -264,71 +296,56 @@ class PositionBook:
         """Return the open positions of one wallet in one token."""
         return list(self._by_wallet_mint.get((wallet, mint), {}).values())
 
-    def find(
-        self,
-        position_id: int | None,
-        token_account: str | None,
-        wallet: str,
-        mint: str,
-    ) -> PositionHandle | None:
+    def find(self, frame: Frame) -> PositionHandle | None:
         """
-        Return the open position that a frame names.
+        Return the open position that a frame is about.
 
         By the id of this connection, then the token account, then wallet and mint
-        where only one position has them. An id that contradicts the frame's own
-        account or mint is not believed: money hangs on it.
+        where only one position has them; nothing else in the frame may contradict.
         """
-        handle = None if position_id is None else self.by_id.get(position_id)
-        if handle is not None and (
-            handle.mint != mint or token_account not in (None, handle.token_account)
-        ):
-            handle = None
-        if handle is None and token_account is not None:
-            return self._by_account.get(token_account)
-        if handle is None:
-            candidates = self._by_wallet_mint.get((wallet, mint), {})
-            if len(candidates) == 1:
-                return next(iter(candidates.values()))
-        return handle
+        for handle in self._candidates(frame):
+            if handle is not None and is_about(
+                frame, handle.opened, is_here=handle.is_here
+            ):
+                return handle
+        return None
+
+    def _candidates(self, frame: Frame) -> Iterator[PositionHandle | None]:
+        if not isinstance(frame, BalanceUpdate) and frame.position_id is not None:
+            yield self.by_id.get(frame.position_id)
+        if frame.token_account is not None:
+            yield self._by_account.get(frame.token_account)
+        holdings = self.by_wallet_mint(frame.wallet_pubkey, frame.mint)
+        if len(holdings) == 1:
+            yield holdings[0]
 
     # Changing, by the applying thread only
 
     def opened(self, message: PositionOpened, now: float) -> Opened:
         """Take a ``position_opened``; ``now`` is monotonic seconds."""
-        account = message.token_account
-        existing = self._by_account.get(account)
-        if existing is not None and self._is_same(existing, message):
-            reopened, former = not existing.is_here, existing.position_id
-            self._name_again(existing, message)
-            return Opened(existing, False, reopened, former if reopened else None)
-        if existing is None:
-            revived = self._revive(message, now)
-            if revived is not None:
-                former = revived.position_id
-                self._name_again(revived, message)
-                return Opened(revived, False, True, former)
-        else:
-            self._lose(existing, now)
+        existing = self._by_account.get(message.token_account)
+        known = existing or self._tombstone(message.token_account, now)
+        # Whatever this is, nothing that came before it can come back.
+        self._tombstones.pop(message.token_account, None)
+        if known is not None and self.recognition.is_same(
+            known.opened, message, is_here=known.is_here, is_over=existing is None
+        ):
+            reopened, former = known is not existing or not known.is_here, None
+            if reopened:
+                former = known.position_id
+            self._name_again(known, message)
+            return Opened(known, False, reopened, former)
+        if existing is not None:
+            self._remove(existing)
+            existing.status = "lost"
         handle = PositionHandle(message, now)
         self._enter(handle)
         return Opened(handle, True, replaced=existing)
 
-    @staticmethod
-    def _is_same(handle: PositionHandle, message: PositionOpened) -> bool:
-        if handle.is_here:
-            return handle.position_id == message.position_id
-        return is_reemission(handle.opened, message)
-
-    def _revive(self, message: PositionOpened, now: float) -> PositionHandle | None:
-        self._bury_old(now)
-        entry = self._tombstones.get(message.token_account)
-        if entry is None or not is_reemission(entry[0].opened, message):
-            return None
-        del self._tombstones[message.token_account]
-        return entry[0]
-
     def _name_again(self, handle: PositionHandle, message: PositionOpened) -> None:
-        self.by_id.pop(handle.position_id, None)
+        # Ids may have changed hands: only its own entry is taken away.
+        if self.by_id.get(handle.position_id) is handle:
+            del self.by_id[handle.position_id]
         handle.opened = message
         handle.position_id = message.position_id
         handle.tokens = message.tokens
@@ -348,12 +365,7 @@ class PositionBook:
 
     def closed(self, message: PositionClosed, now: float) -> PositionHandle | None:
         """Take a ``position_closed``; return the position that ended."""
-        handle = self.find(
-            message.position_id,
-            message.token_account,
-            message.wallet_pubkey,
-            message.mint,
-        )
+        handle = self.find(message) or self._lost_one(message, now)
         if handle is None:
             return None
         self._remove(handle)
@@ -361,14 +373,12 @@ class PositionBook:
         handle.close_reason = message.reason
         if handle.is_untracked:
             # The holding itself may remain, and be named again after a reconnect.
-            self._tombstones[handle.token_account] = (handle, now)
+            self._bury(handle, now)
         return handle
 
     def balance(self, message: BalanceUpdate) -> PositionHandle | None:
         """Take a ``balance_update``; return the position whose tokens it counts."""
-        handle = self.find(
-            None, message.token_account, message.wallet_pubkey, message.mint
-        )
+        handle = self.find(message)
         if handle is not None:
             handle.tokens = message.tokens
         return handle
@@ -381,53 +391,81 @@ class PositionBook:
 
         One that matches no position gets a handle made from its own fields.
         """
-        handle = self.find(
-            message.position_id,
-            message.token_account,
-            message.wallet_pubkey,
-            message.mint,
-        )
+        handle = self.find(message)
         if handle is None:
-            handle = PositionHandle(_opening_of(message), now, known=False)
+            handle = self._stranger(message, now)
         elif message.market_context is not None:
             handle.market_context = message.market_context
         attempt = handle.exit_attempts.get(message.level_index, 0) + 1
         handle.exit_attempts[message.level_index] = attempt
         return handle, attempt
 
+    def _stranger(self, message: ExitSignalWithTx, now: float) -> PositionHandle:
+        # Kept, so that a replacement of the same exit is seen as one.
+        name = message.token_account or message.position_id
+        key = (message.wallet_pubkey, message.mint, name)
+        handle = self._strangers.get(key)
+        if handle is None:
+            if len(self._strangers) >= STRANGERS_KEPT:
+                self._strangers.clear()
+            handle = PositionHandle(_opening_of(message), now, known=False)
+            self._strangers[key] = handle
+        return handle
+
     def disconnected(self) -> None:
         """Forget the ids; every position must be named again."""
         self.by_id.clear()
-        for handle in self._by_account.values():
+        self._strangers.clear()
+        handles = self.open()
+        self._former_ids = {handle.position_id: handle for handle in handles}
+        for handle in (*handles, *(handle for handle, _ in self._tombstones.values())):
             handle.is_here = False
 
     def resynced(self, now: float) -> list[PositionHandle]:
         """Give up the positions that the new connection has not named; return them."""
         gone = [handle for handle in self._by_account.values() if not handle.is_here]
         for handle in gone:
-            self._lose(handle, now)
+            self._remove(handle)
+            handle.status = "lost"
+            self._bury(handle, now)
         return gone
-
-    def _lose(self, handle: PositionHandle, now: float) -> None:
-        self._remove(handle)
-        handle.status = "lost"
-        self._bury_old(now)
-        self._tombstones[handle.token_account] = (handle, now)
-        self._tombstones.move_to_end(handle.token_account)
 
     def _remove(self, handle: PositionHandle) -> None:
         if self.by_id.get(handle.position_id) is handle:
             del self.by_id[handle.position_id]
-        self._by_account.pop(handle.token_account, None)
+        if self._by_account.get(handle.token_account) is handle:
+            del self._by_account[handle.token_account]
         key = (handle.wallet_pubkey, handle.mint)
-        holdings = self._by_wallet_mint.get(key)
-        if holdings is not None:
-            holdings.pop(handle.token_account, None)
+        holdings = self._by_wallet_mint.get(key, {})
+        if holdings.get(handle.token_account) is handle:
+            del holdings[handle.token_account]
             if not holdings:
                 del self._by_wallet_mint[key]
         handle.liquidity = None
 
-    def _bury_old(self, now: float) -> None:
+    # Tombstones
+
+    def _bury(self, handle: PositionHandle, now: float) -> None:
+        self._forget_old(now)
+        self._tombstones.pop(handle.token_account, None)
+        self._tombstones[handle.token_account] = (handle, now)
+
+    def _tombstone(self, token_account: str, now: float) -> PositionHandle | None:
+        self._forget_old(now)
+        entry = self._tombstones.get(token_account)
+        return None if entry is None else entry[0]
+
+    def _lost_one(self, message: PositionClosed, now: float) -> PositionHandle | None:
+        """Take the lost position whose end is told now out of the tombstones."""
+        handle = self._tombstone(message.token_account or "", now)
+        if handle is None or not is_about(
+            message, handle.opened, is_here=handle.is_here
+        ):
+            return None
+        del self._tombstones[handle.token_account]
+        return handle
+
+    def _forget_old(self, now: float) -> None:
         while self._tombstones:
             account, (_, since) = next(iter(self._tombstones.items()))
             if now - since < TOMBSTONE_SEC:

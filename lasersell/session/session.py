@@ -181,10 +181,11 @@ class StreamSession(StreamHandle[StreamEvent]):
             StreamError: The session was closed or failed first.
         """
         self._dispatcher.check_idle()
-        handle = None if position is None else self._handle(position)
 
         def matches(event: StreamEvent) -> bool:
-            return event.type == type and handle in (None, event.handle)
+            return event.type == type and (
+                position is None or _concerns(event, position)
+            )
 
         return self._receiver.find(matches, timeout, what=type)
 
@@ -238,8 +239,12 @@ class StreamSession(StreamHandle[StreamEvent]):
         return self._core.book.open()
 
     def position(self, position_id: int) -> PositionHandle | None:
-        """Return the open position with an id of the present connection."""
-        return self._core.book.by_id.get(position_id)
+        """
+        Return the open position with an id.
+
+        Of the present connection, or of the last one while it was not named again.
+        """
+        return self._core.book.with_id(position_id)
 
     def position_by_token_account(self, token_account: str) -> PositionHandle | None:
         """Return the open position on a token account."""
@@ -256,7 +261,7 @@ class StreamSession(StreamHandle[StreamEvent]):
 
     def deadline_remaining(self, position: Position) -> float | None:
         """Return the seconds until a position's exit is asked for; None without deadline."""
-        return self._core.deadline_remaining(self._handle(position))
+        return self._core.deadline_remaining(self._known(position))
 
     # Liquidity
 
@@ -305,7 +310,6 @@ class StreamSession(StreamHandle[StreamEvent]):
     def close_position(self, position: Position) -> None:
         """Stop tracking a position, now and after reconnects. This does not sell it."""
         handle = self._handle(position)
-        self._core.untrack(handle)
         self.sender.close_position(token_account=handle.token_account)
 
     def update_position_strategy(
@@ -368,6 +372,15 @@ class StreamSession(StreamHandle[StreamEvent]):
         self.sender.mirror_buy_result(mint, success)
 
     def _handle(self, position: Position) -> PositionHandle:
+        """Return the position that a command is for; its account must still be its own."""
+        handle = self._known(position)
+        if not handle.is_open:
+            raise ConfigurationError(
+                f"{handle!r} is over; its account may hold another position by now"
+            )
+        return handle
+
+    def _known(self, position: Position) -> PositionHandle:
         if isinstance(position, PositionHandle):
             return position
         handle = (
@@ -378,17 +391,20 @@ class StreamSession(StreamHandle[StreamEvent]):
         if handle is None:
             raise ConfigurationError(
                 f"no open position {position!r} in this session; pass a handle of an event, "
-                "an id of the present connection, or a token account"
+                "the id it has on this connection, or its token account"
             )
         return handle
 
     def _account(self, position: Position) -> str:
-        # A token account need not be known here: the server may know it.
-        return (
-            position
-            if isinstance(position, str)
-            else self._handle(position).token_account
-        )
+        if isinstance(position, str):
+            return position  # it need not be known here: the server may know it
+        account = self._handle(position).token_account
+        if not account:
+            raise ConfigurationError(
+                f"the token account of position {position!r} is not known, and an "
+                "exit is asked for by that"
+            )
+        return account
 
     # The end
 
@@ -407,3 +423,13 @@ class StreamSession(StreamHandle[StreamEvent]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _concerns(event: StreamEvent, position: Position) -> bool:
+    """Tell whether an event is about a position, which need not be open any more."""
+    handle = event.handle
+    if isinstance(position, PositionHandle):
+        return handle is position
+    about = event.message if handle is None else handle
+    name = "token_account" if isinstance(position, str) else "position_id"
+    return getattr(about, name, None) == position

@@ -297,11 +297,9 @@ class Receiver(Generic[E]):
             StreamError: The lanes ended first.
             ConcurrencyError: Another thread is in a call.
         """
-        me = get_ident()
-        if self._owner is not None and self._owner != me:
-            raise _second_receiver()
+        self.check_free()
         try:
-            self._owner = me
+            self._owner = get_ident()
             self._release()
             deadline = Deadline(timeout, self._lanes.clock)
             while True:
@@ -321,6 +319,16 @@ class Receiver(Generic[E]):
             raise
         finally:
             self._owner = None
+
+    def check_free(self) -> None:
+        """
+        Refuse a second consumer.
+
+        Raises:
+            ConcurrencyError: Another thread is in a call.
+        """
+        if self._owner not in (None, get_ident()):
+            raise _second_receiver()
 
     def _look_for(self, matches: Callable[[E], bool]) -> E | None:
         # Copying a deque is one step for other threads, walking it is not.
