@@ -11,7 +11,7 @@ Not thread-safe: its owner guards it with a lock. ``now`` is monotonic seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import attrs
 
@@ -31,32 +31,13 @@ from lasersell.protocol.server import ExitSignalWithTx, PositionClosed, Position
 from lasersell.protocol.strategy import StrategyConfig
 from lasersell.stream.lifecycle import CommandExpired, ExitRequestUnanswered
 from lasersell.stream.options import StreamConfigure, check_count
-from lasersell.stream.recognition import Recognition
+from lasersell.stream.recognition import TOMBSTONE_SEC, Recognition, is_about
 
-__all__ = ["HoldSettings", "Intent", "is_reemission"]
+__all__ = ["HoldSettings", "Intent"]
 
 MOST_ASKS = 3
-TOMBSTONE_SEC = 600.0
-"""For this long the wishes for a lost position wait for a late re-emission."""
 
 Report = CommandExpired | ExitRequestUnanswered
-
-
-def is_reemission(before: PositionOpened, after: PositionOpened) -> bool:
-    """
-    Tell whether ``after``, on the same token account, is the same holding sent again.
-
-    Which field a server repeats is not documented, so any of three will do: the
-    time of opening, the slot, or the entry cost with no more tokens than before.
-    """
-    if after.opened_at_ms is not None and after.opened_at_ms == before.opened_at_ms:
-        return True
-    if after.slot == before.slot:
-        return True
-    return (
-        after.entry_quote_units == before.entry_quote_units
-        and after.tokens <= before.tokens
-    )
 
 
 def _check_capacity(_: object, __: object, value: object) -> None:
@@ -99,6 +80,8 @@ class _Holding:
     """How it was last named; None while it never was."""
     is_here: bool
     """Whether this connection has named it."""
+    is_closed: bool = False
+    """Closed since; kept because the user does not want it tracked."""
     is_untracked: bool = False
     override: StrategyConfig | None = None
 
@@ -225,8 +208,7 @@ class Intent:
         return (
             holding is not None
             and not holding.is_here
-            and holding.opened is not None
-            and is_reemission(holding.opened, message)
+            and self._is_same(holding, message)
         )
 
     def override(self, token_account: str, strategy: StrategyConfig) -> None:
@@ -314,12 +296,10 @@ class Intent:
         account = message.token_account
         self._revive(message, now)
         holding = self._holding(account)
-        if holding.opened is None or self.is_reemitted(message):
+        if holding.opened is None or self._is_same(holding, message):
+            is_news = not holding.is_here or holding.is_closed
             self._name(holding, message)
-            return self._restore(message, holding, now), []
-        if holding.is_here and holding.opened.position_id == message.position_id:
-            self._name(holding, message)
-            return [], []
+            return (self._restore(message, holding, now) if is_news else []), []
         # Another position on the same account: nothing that was wished for the
         # former one holds for it.
         if holding.is_here:
@@ -335,21 +315,22 @@ class Intent:
         if account is None:
             return
         present_id = self.present_id(account)
-        if present_id not in (None, message.position_id):
-            return  # a former position on this account; another is there already
         if present_id is not None:
             self._accounts.pop(present_id, None)
         self._requests.pop(account, None)
         holding = self._holdings.get(account)
+        if holding is None:
+            return
         # An untracked one is kept: this is either the answer to close_position
-        # or a sale, and only a re-emission after a reconnect tells which.
-        if holding is not None and not holding.is_untracked:
+        # or a sale, and only a re-emission tells which.
+        holding.is_closed = True
+        if not holding.is_untracked:
             del self._holdings[account]
 
     def exit_signalled(self, message: ExitSignalWithTx) -> None:
         """Take note of an exit; a full one answers what was asked."""
         account = self._account_named(message)
-        if account is not None and message.level_index is None:
+        if account is not None and _sells_all(message):
             self._requests.pop(account, None)
 
     # Connections
@@ -426,35 +407,45 @@ class Intent:
     def _holding(self, token_account: str) -> _Holding:
         return self._holdings.setdefault(token_account, _Holding(None, is_here=False))
 
+    def _is_same(self, holding: _Holding, message: PositionOpened) -> bool:
+        return holding.opened is not None and self.recognition.is_same(
+            holding.opened, message, is_here=holding.is_here, is_over=holding.is_closed
+        )
+
     def _name(self, holding: _Holding, message: PositionOpened) -> None:
-        holding.opened, holding.is_here = message, True
+        holding.opened, holding.is_here, holding.is_closed = message, True, False
         self._accounts[message.position_id] = message.token_account
 
-    def _account_named(self, message: PositionClosed | ExitSignalWithTx) -> str | None:
+    def _account_named(self, frame: PositionClosed | ExitSignalWithTx) -> str | None:
         """
-        Return the token account of the position that a frame names.
+        Return the token account of the position that a frame is about.
 
         By the id of this connection, then the token account, then wallet and mint
-        where only one position has them. An id that contradicts the frame's own
-        account or mint is not believed.
+        where only one position has them; nothing else in the frame may contradict.
         """
-        account, named = None, message.token_account
-        if message.position_id is not None:
-            account = self._accounts.get(message.position_id)
-        if account is not None and named in (None, account):
-            opened = self._holdings[account].opened
-            if opened is not None and opened.mint == message.mint:
+        for account in self._candidates(frame):
+            holding = self._holdings.get(account)
+            if holding is None or holding.opened is None:
+                return account  # only the user and this frame know of it
+            if is_about(frame, holding.opened, is_here=holding.is_here):
                 return account
-        if named is not None:
-            return named
+        return None
+
+    def _candidates(self, frame: PositionClosed | ExitSignalWithTx) -> Iterator[str]:
+        if frame.position_id in self._accounts:
+            yield self._accounts[frame.position_id]
+        if frame.token_account is not None:
+            yield frame.token_account
         matches = [
             account
             for account, holding in self._holdings.items()
             if holding.opened is not None
-            and holding.opened.wallet_pubkey == message.wallet_pubkey
-            and holding.opened.mint == message.mint
+            and not holding.is_closed
+            and holding.opened.wallet_pubkey == frame.wallet_pubkey
+            and holding.opened.mint == frame.mint
         ]
-        return matches[0] if len(matches) == 1 else None
+        if len(matches) == 1:
+            yield matches[0]
 
     def _revive(self, message: PositionOpened, now: float) -> None:
         """Take the wishes back for a position that was given up and is named late."""
@@ -463,7 +454,7 @@ class Intent:
         lost, _ = self._lost.pop(account, (None, 0.0))
         if lost is None or lost.opened is None or account in self._holdings:
             return
-        if is_reemission(lost.opened, message):
+        if self.recognition.is_same(lost.opened, message, is_here=False, is_over=True):
             self._holdings[account] = lost
 
     def _forget_old(self, now: float) -> None:
@@ -485,7 +476,7 @@ class Intent:
                 )
             )
         request = self._requests.get(message.token_account)
-        if request is not None:
+        if request is not None and (request.by_deadline or request.asks < MOST_ASKS):
             told.append(self._ask(message.token_account, request, now))
         return told
 
@@ -528,3 +519,12 @@ class Intent:
         held += sum(1 for request in self._requests.values() if request.is_held)
         if held > self._hold.capacity:
             raise HoldFullError(self._hold.capacity)
+
+
+def _sells_all(message: ExitSignalWithTx) -> bool:
+    if message.sell_tokens is None:
+        return message.level_index is None
+    return (
+        message.position_tokens is not None
+        and message.sell_tokens >= message.position_tokens
+    )

@@ -30,7 +30,9 @@ def is_about(frame: Frame, opened: PositionOpened, *, is_here: bool) -> bool:
     """
     Tell whether nothing in a frame contradicts that it is about a position.
 
-    Money hangs on it: a frame whose id is right but whose token is not is not believed.
+    Money hangs on it: a frame whose id is right but whose token is not is not
+    believed. And a close is of the position with its id: one with another id on
+    the same account has come after it.
 
     Args:
         frame: What names a position.
@@ -38,12 +40,13 @@ def is_about(frame: Frame, opened: PositionOpened, *, is_here: bool) -> bool:
         is_here: Whether that came on the present connection; if not, its id means
             nothing.
     """
-    position_id = None if isinstance(frame, BalanceUpdate) else frame.position_id
-    return (
-        (frame.wallet_pubkey, frame.mint) == (opened.wallet_pubkey, opened.mint)
-        and frame.token_account in (None, opened.token_account)
-        and not (is_here and position_id not in (None, opened.position_id))
-    )
+    if (frame.wallet_pubkey, frame.mint) != (opened.wallet_pubkey, opened.mint):
+        return False
+    if frame.token_account not in (None, opened.token_account):
+        return False
+    if isinstance(frame, PositionClosed) and is_here:
+        return frame.position_id == opened.position_id
+    return True
 
 
 def _repeats_opening(before: PositionOpened, after: PositionOpened) -> bool:
