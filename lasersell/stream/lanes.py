@@ -63,6 +63,8 @@ class Lanes(Generic[E]):
         self.clock = clock
         self.held_back = False
         """Whether a producer waits for room in the high lane."""
+        self.released_at = float("-inf")
+        """When a producer last got out of that wait, monotonic seconds."""
         self.ended = False
         """Whether nothing will be put any more."""
         self.error: LaserSellError | None = None
@@ -151,6 +153,7 @@ class Lanes(Generic[E]):
                 self.put(rest[:room], [])
                 rest = rest[room:]
         finally:
+            self.released_at = self.clock.monotonic()
             self.held_back = False
 
     def is_full(self) -> bool:

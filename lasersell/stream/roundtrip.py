@@ -15,6 +15,9 @@ from lasersell.protocol.server import HelloOk, Pong
 
 __all__ = ["PendingPing", "RoundTrips"]
 
+SLEPT_MS = 2000
+"""A greeting that is this far off what was known means that this machine slept."""
+
 
 class PendingPing:
     """An application ping under way."""
@@ -59,6 +62,9 @@ class RoundTrips:
         """The latest round trip, in seconds."""
         self.clock_offset_ms: float | None = None
         """The server's clock minus ours, in ms; None until the server told its time."""
+        # A moment by the monotonic clock, and by the server's. Not by our wall clock:
+        # someone may set that, and all positions would be older at once.
+        self._anchor: tuple[float, float] | None = None
         self._clock = clock
         self._pending: deque[tuple[PendingPing, float, int]] = deque()
 
@@ -74,6 +80,9 @@ class RoundTrips:
         self.disconnected()
         if self.clock_offset_ms is None:
             self.clock_offset_ms = hello.server_time_ms - self._clock.wall_ms()
+        known = self.server_now_ms()
+        if known is None or abs(hello.server_time_ms - known) > SLEPT_MS:
+            self._anchor = (self._clock.monotonic(), hello.server_time_ms)
 
     def answered(self, pong: Pong) -> None:
         """Take the pong of the oldest ping."""
@@ -83,6 +92,7 @@ class RoundTrips:
         seconds = self._clock.monotonic() - sent_at
         self.last = seconds
         self.clock_offset_ms = pong.server_time_ms - (sent_ms + seconds * 500)
+        self._anchor = (sent_at + seconds / 2, pong.server_time_ms)
         ping.resolve(seconds)
 
     def disconnected(self) -> None:
@@ -92,5 +102,11 @@ class RoundTrips:
 
     def server_now_ms(self) -> float | None:
         """Return the time by the server's clock, Unix epoch ms; None if unknown."""
-        offset = self.clock_offset_ms
-        return None if offset is None else self._clock.wall_ms() + offset
+        return self.server_ms_at(self._clock.monotonic())
+
+    def server_ms_at(self, at: float) -> float | None:
+        """Return a moment of our monotonic clock by the server's; None if unknown."""
+        if self._anchor is None:
+            return None
+        anchored_at, server_ms = self._anchor
+        return server_ms + (at - anchored_at) * 1000

@@ -137,10 +137,10 @@ class StreamSender:
             with self._stream.intent_lock:
                 account = self._locate(position_id, token_account)
                 intent.override(account, strategy)
-                present_id = intent.present_id(account)
-            if present_id is not None:
+                present_id, link = intent.present_id(account), self._stream.link
+            if present_id is not None and link is not None:
                 message = attrs.evolve(message, position_id=present_id)
-                self._tell(encode_client_message(message))
+                self._tell(encode_client_message(message), to=link)
 
     def close_position(
         self, *, position_id: int | None = None, token_account: str | None = None
@@ -164,9 +164,9 @@ class StreamSender:
                 account = self._locate(position_id, token_account)
                 intent.untrack(account)
                 self._stream.on_untracked(account)
-                is_here = intent.is_here(account)
-            if is_here:
-                self._tell(text)
+                is_here, link = intent.is_here(account), self._stream.link
+            if is_here and link is not None:
+                self._tell(text, to=link)
 
     # Passing wishes
 
@@ -208,15 +208,16 @@ class StreamSender:
             self._check_open()
             with stream.intent_lock:
                 account = self._locate(position_id, token_account)
+                link = stream.link
                 message = stream.intent.request_exit(
                     account,
                     slippage_bps,
                     stream.clock.monotonic(),
-                    is_live=stream.is_live,
+                    is_live=link is not None,
                 )
             if message is not None:
                 try:
-                    stream.write(encode_client_message(message))
+                    stream.write(encode_client_message(message), to=link)
                 except (NotConnectedError, StreamLostError):
                     with stream.intent_lock:
                         stream.intent.exit_not_sent(account)
@@ -290,8 +291,8 @@ class StreamSender:
                 f"({name} of hello_ok)"
             )
 
-    def _tell(self, text: Text) -> None:
+    def _tell(self, text: Text, *, to: object | None = None) -> None:
         try:
-            self._stream.write(text)
+            self._stream.write(text, to=to)
         except (NotConnectedError, StreamLostError):
             self._check_open()  # the next connection is told instead

@@ -33,7 +33,7 @@ from lasersell.errors import (
     StreamError,
     StreamLostError,
 )
-from lasersell.protocol.client import ClientMessage, Configure
+from lasersell.protocol.client import ClientMessage
 from lasersell.protocol.codec import encode_client_message
 from lasersell.protocol.server import (
     BalanceUpdate,
@@ -67,6 +67,7 @@ from lasersell.stream.lifecycle import (
 )
 from lasersell.stream.options import StreamOptions
 from lasersell.stream.reader import Applier, Message, Reader
+from lasersell.stream.recall import Recall
 from lasersell.stream.roundtrip import PendingPing, RoundTrips
 from lasersell.stream.transport import Transport
 from lasersell.stream.wakeup import Interrupted, Wakeup
@@ -162,8 +163,9 @@ class _Rejected:
 
 @attrs.frozen
 class _Send:
-    """Messages to write, for a thread that must not wait."""
+    """Messages to write, for a thread that must not wait; for one connection only."""
 
+    link: object
     messages: tuple[ClientMessage, ...]
 
 
@@ -228,17 +230,17 @@ class Supervisor(Generic[E]):
         self.chores: Chores = _NoChores()
         self.on_untracked: Callable[[str], None] = lambda _: None
         """Told the token account of a position that is not to be tracked; holds the lock."""
+        self.on_ended: Callable[[], None] = lambda: None
+        """Called when the last connection is down and there will be no other."""
         self.intent = intent
-        # Guards the intent, which users change and the reader and the supervisor
-        # read. Held for a few dictionary steps; no I/O under it.
-        self.intent_lock = threading.Lock()
+        self.recall = Recall(intent, resync_window)
+        self.intent_lock = self.recall.lock
         self.owner_pid = os.getpid()
         self.is_forked = False
         self.first_word: queue.SimpleQueue[LaserSellError | None] = queue.SimpleQueue()
         """The outcome of the first connect; then whether its ``configure`` was taken."""
         self._applier = applier
         self._connect_timeout = connect_timeout
-        self._resync_window = resync_window
         self._number = next_number()
         self._mailbox: queue.SimpleQueue[_Mail] = queue.SimpleQueue()
         self._wakeup = Wakeup()
@@ -252,7 +254,6 @@ class Supervisor(Generic[E]):
         self._connections = 0
         self._attempts = 0
         self._lost_at_ms = 0
-        self._resync_from: float | None = None
         self._past_frames = 0
         self._past_bytes = 0
 
@@ -332,26 +333,45 @@ class Supervisor(Generic[E]):
         return self._link is not None
 
     @property
+    def link(self) -> object | None:
+        """The live connection, to be handed to :meth:`write`; None while there is none."""
+        return self._link
+
+    @property
     def is_over(self) -> bool:
         """Whether the stream has ended or is about to."""
         return self._closing or self.lanes.ended
 
-    def write(self, *texts: bytes | Callable[[], bytes]) -> None:
+    def write(
+        self, *texts: bytes | Callable[[], bytes], to: object | None = None
+    ) -> None:
         """
         Write messages now.
 
+        Args:
+            texts: The messages, or what makes them.
+            to: The :attr:`link` that they are meant for: on another one, the ids and
+                accounts in them may mean something else. None is any.
+
         Raises:
-            NotConnectedError: There is no live connection.
+            NotConnectedError: There is no live connection, or another one.
             StreamLostError: It ended while writing.
         """
         link = self._link
         if link is None or self.is_over:
             raise NotConnectedError(self._why_not_live())
+        if to is not None and to is not link:
+            raise NotConnectedError("the connection that this was meant for is over")
         link.transport.send_texts(*texts)
 
     def post(self, *messages: ClientMessage) -> None:
-        """Have the supervisor write messages; never blocks. Dropped while not live."""
-        self._mailbox.put(_Send(messages))
+        """
+        Have the supervisor write messages to the present connection; never blocks.
+
+        If that ends first they are dropped: on the next one they may mean
+        something else.
+        """
+        self._mailbox.put(_Send(self._link, messages))
 
     def poke(self) -> None:
         """Have the supervisor look at the clock again; never blocks."""
@@ -461,7 +481,7 @@ class Supervisor(Generic[E]):
             greeting = Handshake(
                 transport,
                 self._wakeup,
-                self._configure,
+                self.recall.configure,
                 grace=grace,
                 deadline=deadline,
                 clock=self.clock,
@@ -471,10 +491,6 @@ class Supervisor(Generic[E]):
             transport.begin_close()
             transport.dispose()
             raise
-
-    def _configure(self) -> Configure:
-        with self.intent_lock:
-            return self.intent.configure()
 
     def _go_live(self, transport: Transport, greeting: Greeting) -> _Link[E]:
         now = self.clock.monotonic()
@@ -490,7 +506,8 @@ class Supervisor(Generic[E]):
         ]
         if self._connections > 1:
             messages.append(self._gap(greeting, attempts))
-            self._resync_from = now
+        again = self._connections > 1
+        self.recall.connected(now, hello.server_time_ms, again=again)
         self._deliver(*messages)
         reader = self._make_reader(transport)
         link = _Link(
@@ -508,9 +525,7 @@ class Supervisor(Generic[E]):
         # From here on users write to this connection themselves; what they
         # changed before that, while it was under way, is told now.
         self._link = link
-        with self.intent_lock:
-            updates = self.intent.updates_since(greeting.told)
-            results = self.intent.take_mirror_results()
+        updates, results = self.recall.news_since(greeting.told)
         transport.post(Opcode.TEXT, *map(_encoded_late, updates))
         self._write_soon(link, results)
         self._set_state("live")
@@ -551,8 +566,9 @@ class Supervisor(Generic[E]):
                 ServerError: lambda error: self._saw_error(reader, error),
                 BalanceUpdate: lambda _: self._accepted(),
                 PositionOpened: lambda opened: self._saw_opened(reader, opened),
-                PositionClosed: self._saw_closed,
-                ExitSignalWithTx: self._saw_exit,
+                PositionClosed: self.recall.closed,
+                ExitSignalWithTx: self.recall.exit_signalled,
+                Resynced: lambda _: self._saw_resynced(reader),
                 # Not set where it is posted: bytes that come in between would
                 # have Fresh delivered before Stale.
                 Stale: lambda _: self._set_state("stale"),
@@ -588,24 +604,17 @@ class Supervisor(Generic[E]):
 
     def _saw_opened(self, reader: Reader[E], opened: PositionOpened) -> None:
         self._accepted()
-        now = self.clock.monotonic()
-        with self.intent_lock:
-            is_reemitted = self.intent.is_reemitted(opened)
-            messages, reports = self.intent.opened(opened, now)
-        if is_reemitted and self._resync_from is not None:
-            self._resync_from = now
+        messages, reports = self.recall.opened(opened, self.clock.monotonic())
         # Even if empty, it wakes the supervisor: an open position is watched closely.
         self.post(*messages)
         for report in reports:
             reader.post(report)
 
-    def _saw_closed(self, closed: PositionClosed) -> None:
-        with self.intent_lock:
-            self.intent.closed(closed)
-
-    def _saw_exit(self, exit_signal: ExitSignalWithTx) -> None:
-        with self.intent_lock:
-            self.intent.exit_signalled(exit_signal)
+    def _saw_resynced(self, reader: Reader[E]) -> None:
+        # In this thread: a position that comes at the same moment is named either
+        # before, or as one that was given up, for the intent and the applier alike.
+        for report in self.recall.resynced(self.clock.monotonic()):
+            reader.post(report)
 
     # Live
 
@@ -624,7 +633,7 @@ class Supervisor(Generic[E]):
                     link.is_rejected = True
                     self._end_reader(link)
                     return mail.error
-            elif isinstance(mail, _Send):
+            elif isinstance(mail, _Send) and mail.link is link:
                 self._write_soon(link, mail.messages)
             self._tick(link)
 
@@ -639,11 +648,7 @@ class Supervisor(Generic[E]):
         if link.transport.is_lost:
             return None  # the reader is about to say so
         now = self.clock.monotonic()
-        with self.intent_lock:
-            due = [self.intent.next_due(is_live=True)]
-        due.append(self.chores.next_due())
-        if self._resync_from is not None:
-            due.append(self._resync_from + self._resync_window)
+        due = [self.recall.next_due(is_live=True), self.chores.next_due()]
         due.append(link.transport.gives_up_at())
         if self.intent.open_positions:
             # Frames may start to flow at any moment, and no one says so.
@@ -656,12 +661,13 @@ class Supervisor(Generic[E]):
             return
         now = self.clock.monotonic()
         self._beat(link, now)
-        with self.intent_lock:
-            asks, reports = self.intent.due(now, is_live=True)
+        asks, reports = self.recall.due(now, is_live=True)
         self._write_soon(link, asks)
         for report in reports:
             link.reader.post(report)
-        self._resync(link, now)
+        busy_until = now if self.lanes.held_back else self.lanes.released_at
+        if self.recall.ends_resync(now, busy_until):
+            link.reader.post(Resynced())
         self._run_chores(now)
 
     def _beat(self, link: _Link[E], now: float) -> None:
@@ -701,20 +707,6 @@ class Supervisor(Generic[E]):
             link.transport.last_byte, link.reader.last_low, self.intent.open_positions
         )
 
-    def _resync(self, link: _Link[E], now: float) -> None:
-        if self._resync_from is None:
-            return
-        if self.lanes.held_back:
-            # What the server said may still lie unread in the socket.
-            self._resync_from = now
-        elif now - self._resync_from >= self._resync_window:
-            self._resync_from = None
-            with self.intent_lock:
-                reports = self.intent.resynced(now)
-            link.reader.post(Resynced())
-            for report in reports:
-                link.reader.post(report)
-
     def _run_chores(self, now: float) -> None:
         due = self.chores.next_due()
         if due is not None and due <= now:
@@ -730,7 +722,7 @@ class Supervisor(Generic[E]):
     def _shut(self, link: _Link[E], mail: _Mail | None) -> None:
         """Close in order: what was accepted goes out, what had arrived is delivered."""
         while mail is not None:
-            if isinstance(mail, _Send):
+            if isinstance(mail, _Send) and mail.link is link:
                 self._write_soon(link, mail.messages)
             mail = self._next_mail(0)
         self._end_reader(link)
@@ -750,9 +742,9 @@ class Supervisor(Generic[E]):
             log.error("the reader thread did not end; this is a bug, please report it")
         link.transport.dispose()
         self.round_trips.disconnected()
-        with self.intent_lock:
-            self.intent.disconnected()
-        self._resync_from = None
+        self.recall.disconnected(
+            self.round_trips.server_ms_at(link.transport.last_byte)
+        )
         self._past_frames += link.transport.stats.frames_in
         self._past_bytes += link.transport.stats.bytes_in
         self._lost_at_ms = self.clock.wall_ms()
@@ -789,15 +781,13 @@ class Supervisor(Generic[E]):
         deadline = Deadline(delay, self.clock)
         while not deadline.has_passed():
             now = self.clock.monotonic()
-            with self.intent_lock:
-                due = self.intent.next_due(is_live=False)
+            due = self.recall.next_due(is_live=False)
             left = deadline.remaining() or 0.0
             self._next_mail(left if due is None else max(0.0, min(left, due - now)))
             if self._closing:
                 raise Interrupted
             now = self.clock.monotonic()
-            with self.intent_lock:
-                _, reports = self.intent.due(now, is_live=False)
+            _, reports = self.recall.due(now, is_live=False)
             self._deliver(*reports)
             self._run_chores(now)
 
@@ -830,6 +820,7 @@ class Supervisor(Generic[E]):
         self.first_word.put(error)
         _alive.discard(self)
         self._wakeup.close()
+        self.on_ended()
 
     def _why_not_live(self) -> str:
         if self.state == "failed":
