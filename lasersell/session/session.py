@@ -18,6 +18,7 @@ from lasersell.session.callbacks import Callback, CallbackRegistry
 from lasersell.session.core import DeadlineSettings, SessionCore
 from lasersell.session.dispatch import Dispatcher
 from lasersell.session.events import StreamEvent
+from lasersell.session.exclusive import Exclusive, claim
 from lasersell.session.positions import PositionHandle
 from lasersell.stream.client import (
     CLOSE_TIMEOUT,
@@ -69,11 +70,13 @@ class StreamSession(StreamHandle[StreamEvent]):
         deadline_retry_sec: float = 5.0,
         hold_capacity: int = 256,
         hold_max_age: float = 30.0,
+        exclusive: Exclusive = False,
     ) -> StreamSession:
         """
         Connect, configure, and return the session.
 
-        Blocks for ``timeout + wait_configured`` seconds at most. The session
+        Blocks for ``timeout + wait_configured`` seconds at most, with
+        ``exclusive="wait"`` from the moment a session is free. The session
         reconnects by itself; the first connect fails fast. All times are seconds.
 
         Args:
@@ -92,8 +95,13 @@ class StreamSession(StreamHandle[StreamEvent]):
                 asked for again.
             hold_capacity: Commands given while offline that are held at most.
             hold_max_age: After how long offline a held command expires.
+            exclusive: Whether other processes of this user must not stream with this
+                key meanwhile: True fails if one does already, ``"wait"`` stands by
+                until it ends. Needs the extra ``exclusive``; see
+                :mod:`lasersell.session.exclusive`.
 
         Raises:
+            SessionInUseError: Another process streams with this key; names its pid.
             AuthenticationError: The key was refused.
             HandshakeError: The upgrade or the configuration was refused.
             ConnectError: The network, TLS or the proxy failed; see its subclasses.
@@ -115,23 +123,34 @@ class StreamSession(StreamHandle[StreamEvent]):
             ),
             SYSTEM_CLOCK,
         )
-        stream = open_stream(
-            client.options,
-            configure,
-            Lanes(client.options.high_capacity, check_capacity(low_priority_capacity)),
-            core,
-            timeout=timeout,
-            wait_configured=wait_configured,
-            hold=HoldSettings(
-                capacity=hold_capacity,
-                max_age=check_seconds("hold_max_age", hold_max_age),
-                retry_after=check_seconds(
-                    "deadline_retry_sec", deadline_retry_sec, 0.01
-                ),
-            ),
-            resync_window=check_seconds("resync_window", resync_window),
-            prepare=core.attach,
+        lanes: Lanes[StreamEvent] = Lanes(
+            client.options.high_capacity, check_capacity(low_priority_capacity)
         )
+        hold = HoldSettings(
+            capacity=hold_capacity,
+            max_age=check_seconds("hold_max_age", hold_max_age),
+            retry_after=check_seconds("deadline_retry_sec", deadline_retry_sec, 0.01),
+        )
+        with claim(client.options.api_key, exclusive) as key_hold:
+
+            def prepare(stream: Supervisor[StreamEvent]) -> None:
+                core.attach(stream)
+                if key_hold is not None:
+                    stream.on_ended = key_hold.release
+
+            stream = open_stream(
+                client.options,
+                configure,
+                lanes,
+                core,
+                timeout=timeout,
+                wait_configured=wait_configured,
+                hold=hold,
+                resync_window=check_seconds("resync_window", resync_window),
+                prepare=prepare,
+            )
+            if key_hold is not None and stream.limits is not None:
+                key_hold.allow(stream.limits.max_sessions_per_api_key)
         return cls(stream, core)
 
     # Receiving
