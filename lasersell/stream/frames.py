@@ -126,8 +126,7 @@ class FrameParser:
                 self._closed = True
         return texts
 
-    # One loop without calls: a call would cost more than a frame.
-    def _feed(self, data: bytes, texts: list[bytes]) -> None:  # noqa: C901
+    def _feed(self, data: bytes, texts: list[bytes]) -> None:
         if self._rest:
             # A large frame comes in many reads; joining them before it is
             # whole would cost quadratic time.
@@ -137,41 +136,69 @@ class FrameParser:
             data = bytes(self._rest)
             self._rest.clear()
         at = 0
-        end = len(data)
-        plain = self._fragmented is None and not self._check_utf8
-        while end - at >= 2:
-            first = data[at]
-            length = data[at + 1]
-            start = at + 2
-            if length >= 126:
-                if length > 127:
-                    raise FrameError("the server masked a frame")
-                width = 2 if length == 126 else 8
-                start += width
-                if end < start:
-                    self._need = width + 2
-                    break
-                length = int.from_bytes(data[start - width : start], "big")
-            if length > self._max:
-                raise FrameError(
-                    f"a frame of {length} bytes is over the limit of {self._max}", 1009
-                )
-            stop = start + length
-            if stop > end:
-                self._need = stop - at
+        while not self._closed:
+            if self._fragmented is None and not self._check_utf8:
+                at = self._cut_texts(data, at, texts)
+            size = self._take_frame(data, at, texts)
+            if not size:
                 break
-            if first == 0x81 and plain:
-                texts.append(data[start:stop])
-            else:
-                self._take(first, data[start:stop], texts)
-                if self._closed:
-                    return
-                plain = self._fragmented is None and not self._check_utf8
-            at = stop
-        else:
-            self._need = 2
-        if at < end:
+            at += size
+        if at < len(data):
             self._rest += data[at:] if at else data
+
+    def _cut_texts(self, data: bytes, at: int, texts: list[bytes]) -> int:
+        """
+        Take the whole, unfragmented texts that are next; return where they end.
+
+        Nearly every frame is one, so this loop makes no call but those for the text.
+        """
+        end = len(data)
+        most = self._max
+        append = texts.append
+        try:
+            while data[at] == 0x81:
+                length = data[at + 1]
+                start = at + 2
+                if length >= 126:
+                    if length > 126:
+                        break
+                    length = data[at + 2] << 8 | data[at + 3]
+                    start = at + 4
+                stop = start + length
+                if stop > end or length > most:
+                    break
+                append(data[start:stop])
+                at = stop
+        except IndexError:
+            pass  # it ends in the middle of a head
+        return at
+
+    def _take_frame(self, data: bytes, at: int, texts: list[bytes]) -> int:
+        """Take the frame at ``at``, of any kind; return its size, 0 if it is not whole."""
+        have = len(data) - at
+        if have < 2:
+            self._need = 2
+            return 0
+        length = data[at + 1]
+        start = 2
+        if length >= 126:
+            if length > 127:
+                raise FrameError("the server masked a frame")
+            start += 2 if length == 126 else 8
+            if have < start:
+                self._need = start
+                return 0
+            length = int.from_bytes(data[at + 2 : at + start], "big")
+        if length > self._max:
+            raise FrameError(
+                f"a frame of {length} bytes is over the limit of {self._max}", 1009
+            )
+        size = start + length
+        if have < size:
+            self._need = size
+            return 0
+        self._take(data[at], data[at + start : at + size], texts)
+        return size
 
     def _take(self, first: int, payload: bytes, texts: list[bytes]) -> None:
         if first & 0x70:
