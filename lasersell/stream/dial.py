@@ -21,7 +21,7 @@ from typing import Any
 from urllib.parse import SplitResult, unquote
 
 from lasersell._clock import Deadline
-from lasersell._threads import next_number, start_thread
+from lasersell._threads import close_in_child, next_number, no_fork, start_thread
 from lasersell.errors import (
     ConnectError,
     ConnectTimeoutError,
@@ -239,7 +239,9 @@ def _interleave(addresses: list[Address]) -> list[Address]:
 
 
 def _make_socket(family: int, kind: int, protocol: int) -> socket.socket:
-    sock = socket.socket(family, kind, protocol)
+    with no_fork:
+        sock = socket.socket(family, kind, protocol)
+        close_in_child(sock)
     try:
         sock.setblocking(False)
         _tune(sock)
@@ -347,9 +349,11 @@ def start_tls(
         Interrupted: ``wakeup`` called it off.
     """
     try:
-        tls = context.wrap_socket(
-            sock, server_hostname=host, do_handshake_on_connect=False
-        )
+        with no_fork:
+            tls = context.wrap_socket(
+                sock, server_hostname=host, do_handshake_on_connect=False
+            )
+            close_in_child(tls)
         try:
             _shake_hands(tls, wakeup, deadline)
         except BaseException:

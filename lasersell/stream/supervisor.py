@@ -410,16 +410,13 @@ class Supervisor(Generic[E]):
         self.request_close()
 
     def after_fork(self) -> None:
-        """In the child: close our copies of the sockets, and answer every call with an error."""
+        """In the child, whose sockets are closed already: answer every call with an error."""
         self.is_forked = True
         self._closing = True
         self.error = ForkedError(self.owner_pid)
         self.state = "failed"
+        self._link = None
         self.lanes.after_fork(self.error)
-        link, self._link = self._link, None
-        if link is not None:
-            link.transport.abandon()
-        self._wakeup.close()
 
     # The thread
 

@@ -22,7 +22,6 @@ What websocket-client does under two threads, and what is done instead:
 from __future__ import annotations
 
 import contextlib
-import os
 import select
 import socket
 import ssl
@@ -500,13 +499,6 @@ class Transport(websocket.WebSocket):
         self.abort()
         self._disposed = True
         self.flush()
-
-    def abandon(self) -> None:
-        """Close a forked child's copy of the socket: no frame, no TLS alert, no lock."""
-        sock, self.sock = self.sock, None
-        if isinstance(sock, socket.socket):
-            with contextlib.suppress(OSError):
-                os.close(sock.detach())
 
     def _close_socket(self) -> None:
         sock, self.sock = self.sock, None

@@ -30,6 +30,7 @@ import socket
 from typing import Generic, TypeVar
 
 from lasersell._clock import Deadline
+from lasersell._threads import close_in_child, no_fork
 from lasersell.errors import ConnectTimeoutError
 
 __all__ = ["Interrupted", "Wakeup", "wait_readable", "wait_writable"]
@@ -50,7 +51,9 @@ class Wakeup:
     """
 
     def __init__(self) -> None:
-        self._receiver, self._sender = socket.socketpair()
+        with no_fork:
+            self._receiver, self._sender = socket.socketpair()
+            close_in_child(self._receiver, self._sender)
         self._receiver.setblocking(False)
         self._sender.setblocking(False)
         self.called_off = False

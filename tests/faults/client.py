@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 from typing import Any
 
@@ -9,7 +10,7 @@ from lasersell.protocol.strategy import StrategyConfig
 from lasersell.stream.client import StreamClient, StreamConnection
 from lasersell.stream.options import StreamConfigure
 
-__all__ = ["CONFIGURE", "KEY", "connect", "drain", "make_client", "wait_for"]
+__all__ = ["CONFIGURE", "KEY", "connect", "make_client", "stream_socket", "wait_for"]
 
 KEY = "sk-made-up-for-tests-7f3a"
 CONFIGURE = StreamConfigure(
@@ -49,6 +50,10 @@ def wait_for(
             return message
 
 
-def drain(connection: StreamConnection) -> list[Any]:
-    """Return everything until the stream is closed."""
-    return list(connection)
+def stream_socket(connection: StreamConnection) -> socket.socket:
+    """Return the socket of a live connection."""
+    link = connection._stream._link
+    assert link is not None
+    sock = link.transport.sock
+    assert isinstance(sock, socket.socket)
+    return sock

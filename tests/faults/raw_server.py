@@ -145,7 +145,9 @@ class RawServer:
         self._listener = socket.create_server((host, 0), family=family)
         self.port: int = self._listener.getsockname()[1]
         self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._accept, name="raw-server")]
+        self._threads = [
+            threading.Thread(target=self._accept, name="raw-server", daemon=True)
+        ]
         self._failure: BaseException | None = None
 
     @property
@@ -191,7 +193,10 @@ class RawServer:
             peer = Peer(sock, len(self.peers) + 1, self._stopping)
             self.peers.append(peer)
             thread = threading.Thread(
-                target=self._run, args=(peer,), name=f"raw-server-{peer.number}"
+                target=self._run,
+                args=(peer,),
+                name=f"raw-server-{peer.number}",
+                daemon=True,
             )
             self._threads.append(thread)
             thread.start()

@@ -31,6 +31,9 @@ def black_hole(port: int = 0, host: str = "127.0.0.1") -> Iterator[int]:
         for _ in range(_FILLERS):
             filler = stack.enter_context(socket.socket(family))
             filler.setblocking(False)
+            if family == socket.AF_INET:
+                # Told apart from a client's own attempts by where it comes from.
+                filler.bind(("127.0.0.2", 0))
             filler.connect_ex(address)
             poller = select.poll()
             poller.register(filler, select.POLLOUT)

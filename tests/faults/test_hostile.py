@@ -11,7 +11,7 @@ import pytest
 
 from lasersell._clock import Deadline
 from lasersell.stream.client import StreamConnection
-from tests.faults.client import connect, wait_for
+from tests.faults.client import connect, stream_socket, wait_for
 from tests.faults.memory import bounded_memory
 from tests.faults.raw_server import Peer, RawServer, Script, answer, drain
 from tests.faults.wire import (
@@ -34,14 +34,6 @@ EXBIBYTE = 1 << 60
 
 def _next_event(connection: StreamConnection) -> int | None:
     return event_number(wait_for(connection, "pong"))
-
-
-def _socket(connection: StreamConnection) -> socket.socket:
-    link = connection._stream._link
-    assert link is not None
-    sock = link.transport.sock
-    assert isinstance(sock, socket.socket)
-    return sock
 
 
 class _Hostile:
@@ -349,7 +341,7 @@ def test_a_ping_flood_without_reading_is_bounded_and_its_last_ping_answered() ->
         RawServer(script) as server,
         connect(server.endpoint) as connection,
     ):
-        _socket(connection).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+        stream_socket(connection).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         narrowed.set()
         assert [_next_event(connection) for _ in range(2)] == [1, 2]
     assert pongs == sorted(pongs)

@@ -19,7 +19,7 @@ from lasersell.errors import (
 )
 from lasersell.stream import dial
 from tests.faults.certificates import client_context, server_context, spki_pin
-from tests.faults.client import connect, wait_for
+from tests.faults.client import connect, stream_socket, wait_for
 from tests.faults.raw_server import Peer, RawServer, drain, live
 from tests.faults.wire import event, event_number
 
@@ -256,10 +256,7 @@ def test_the_socket_is_tuned(contexts: Contexts) -> None:
         RawServer(live, context=contexts[0]) as server,
         connect(server.endpoint, contexts[1]) as connection,
     ):
-        link = connection._stream._link
-        assert link is not None
-        sock = link.transport.sock
-        assert isinstance(sock, socket.socket)
+        sock = stream_socket(connection)
         tcp = socket.IPPROTO_TCP
         assert sock.getsockopt(tcp, socket.TCP_NODELAY) == 1
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
