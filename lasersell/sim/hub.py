@@ -208,7 +208,7 @@ class Hub:
         mints: set[str] = set()
         for connection in self.connections:
             mints |= connection.session.mints
-        self._chain.advance(mints)
+        self._chain.markets.advance(mints)
         for connection in self.connections:
             self._send(connection, self._tick_of(connection))
 

@@ -2,31 +2,65 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import attrs
+
 from lasersell.protocol.server import (
     BalanceUpdate,
     ExitSignalWithTx,
     LiquidityBand,
     LiquiditySnapshot,
+    MirrorBuySignal,
     PnlUpdate,
     PositionClosed,
     PositionOpened,
+    TradeTick,
 )
-from lasersell.sim.chain import Market
-from lasersell.sim.ledger import Holding
+from lasersell.sim.ledger import Holding, Trade
 from lasersell.sim.market import SLIPPAGE_BANDS_BPS, Pool, liquidity_trend
-from lasersell.sim.solana import unsigned_sell
-from lasersell.sim.strategy import Valuation
+from lasersell.sim.markets import Market
+from lasersell.sim.orders import PendingBuy
+from lasersell.sim.solana import (
+    associated_token_account,
+    made_up_key,
+    made_up_signature,
+    unsigned_buy,
+    unsigned_sell,
+)
+from lasersell.sim.strategy import Exit
+from lasersell.sim.valuation import Valuation
 
 __all__ = [
+    "Sender",
     "balance_update",
     "exit_signal",
     "liquidity_snapshot",
+    "mirror_buy_signal",
+    "move_tick",
     "pnl_update",
     "position_closed",
     "position_opened",
+    "trade_tick",
 ]
 
 _BPS = 10_000
+
+
+@attrs.define(kw_only=True)
+class Sender:
+    """
+    How the client of a session submits transactions, as its ``configure`` said.
+
+    Attributes:
+        session_id: The session.
+        send_mode: How; None was not said.
+        tip_lamports: The tip in each transaction; None was not said.
+    """
+
+    session_id: int
+    send_mode: str | None = None
+    tip_lamports: int | None = None
 
 
 def balance_update(holding: Holding, tokens: int, slot: int) -> BalanceUpdate:
@@ -42,7 +76,7 @@ def balance_update(holding: Holding, tokens: int, slot: int) -> BalanceUpdate:
 
 
 def position_opened(
-    position_id: int, holding: Holding, market: Market
+    position_id: int, holding: Holding, market: Market, *, watched: bool = False
 ) -> PositionOpened:
     """Return a holding as a position; entry, slot and time are those of its buy."""
     return PositionOpened(
@@ -53,7 +87,7 @@ def position_opened(
         token_program=holding.token_program,
         tokens=holding.tokens,
         entry_quote_units=holding.entry_quote_units,
-        market_context=market.context,
+        market_context=market.context(holding.wallet),
         token_name=f"Simulated {market.symbol}",
         token_symbol=market.symbol,
         token_decimals=market.decimals,
@@ -62,11 +96,13 @@ def position_opened(
         pool_liquidity_quote=market.pool.quote_reserve,
         opened_at_ms=holding.opened_at_ms,
         slot=holding.slot,
+        watched=watched,
+        mirror_source=holding.mirror_source,
     )
 
 
 def position_closed(
-    position_id: int, holding: Holding, reason: str, slot: int
+    position_id: int, holding: Holding, reason: str, slot: int, *, watched: bool = False
 ) -> PositionClosed:
     """Return the end of a position."""
     return PositionClosed(
@@ -76,11 +112,18 @@ def position_closed(
         token_account=holding.token_account,
         reason=reason,
         slot=slot,
+        mirror_source=holding.mirror_source,
+        watched=watched,
     )
 
 
 def pnl_update(
-    position_id: int, value: Valuation, market: Market, now_ms: int
+    position_id: int,
+    value: Valuation,
+    market: Market,
+    now_ms: int,
+    *,
+    watched: bool = False,
 ) -> PnlUpdate:
     """Return a position's profit now."""
     return PnlUpdate(
@@ -90,11 +133,18 @@ def pnl_update(
         server_time_ms=now_ms,
         token_price_quote=market.token_price_quote,
         market_cap_quote=market.market_cap_quote,
+        watched=watched,
     )
 
 
 def liquidity_snapshot(
-    position_id: int, held: int, before: Pool, now: Pool, now_ms: int
+    position_id: int,
+    held: int,
+    before: Pool,
+    now: Pool,
+    now_ms: int,
+    *,
+    watched: bool = False,
 ) -> LiquiditySnapshot:
     """Return how much of ``held`` tokens the pool could take in one sale."""
     bands = tuple(_band(now, held, bps) for bps in SLIPPAGE_BANDS_BPS)
@@ -103,6 +153,7 @@ def liquidity_snapshot(
         bands=bands,
         liquidity_trend=liquidity_trend(before, now),
         server_time_ms=now_ms,
+        watched=watched,
     )
 
 
@@ -113,26 +164,64 @@ def _band(pool: Pool, held: int, slippage_bps: int) -> LiquidityBand:
     )
 
 
+def trade_tick(
+    position_id: int, trade: Trade, market: Market, *, watched: bool = False
+) -> TradeTick:
+    """Return somebody's trade of a position's token."""
+    return TradeTick(
+        position_id=position_id,
+        time_ms=trade.time_ms,
+        side=trade.side,
+        token_amount=trade.tokens,
+        quote_amount=trade.quote_units,
+        price_quote=market.token_price_quote,
+        maker=trade.holding.wallet,
+        tx_signature=made_up_signature("trade", trade.slot),
+        watched=watched,
+    )
+
+
+def move_tick(
+    position_id: int, before: Pool, market: Market, now_ms: int, *, watched: bool
+) -> TradeTick:
+    """Return the trade of an unknown maker that moved a pool to where it is now."""
+    quote_moved = market.pool.quote_reserve - before.quote_reserve
+    side: Literal["buy", "sell"] = "buy" if quote_moved > 0 else "sell"
+    return TradeTick(
+        position_id=position_id,
+        time_ms=now_ms,
+        side=side,
+        token_amount=abs(market.pool.token_reserve - before.token_reserve),
+        quote_amount=abs(quote_moved),
+        price_quote=market.token_price_quote,
+        maker=made_up_key("maker", market.mint, now_ms),
+        tx_signature=made_up_signature("move", market.mint, now_ms),
+        watched=watched,
+    )
+
+
 def exit_signal(
+    position_id: int,
     holding: Holding,
     market: Market,
-    value: Valuation,
+    decision: Exit,
+    sender: Sender,
     *,
-    session_id: int,
-    position_id: int,
-    reason: str,
     slippage_bps: int,
-    tip_lamports: int,
     slot: int,
     now_ms: int,
+    watched: bool = False,
 ) -> ExitSignalWithTx:
     """
-    Return an exit signal with a real unsigned transaction that sells everything.
+    Return an exit signal with a real unsigned transaction.
 
-    The transaction accepts proceeds down to ``slippage_bps`` below the value.
+    It sells what was decided, for proceeds down to ``slippage_bps`` below what
+    that would bring now. ``profit_units`` is the profit of the whole position.
     """
+    tokens = holding.tokens if decision.tokens is None else decision.tokens
+    value = Valuation(holding.entry_quote_units, market.pool.proceeds(holding.tokens))
     return ExitSignalWithTx(
-        session_id=session_id,
+        session_id=sender.session_id,
         position_id=position_id,
         wallet_pubkey=holding.wallet,
         mint=holding.mint,
@@ -140,21 +229,53 @@ def exit_signal(
         token_program=holding.token_program,
         position_tokens=holding.tokens,
         profit_units=value.profit_units,
-        reason=reason,
+        reason=decision.reason,
         triggered_at_ms=now_ms,
-        market_context=market.context,
+        market_context=market.context(holding.wallet),
         unsigned_tx_b64=unsigned_sell(
             wallet=holding.wallet,
             mint=holding.mint,
             token_account=holding.token_account,
             pool=market.address,
-            tokens=holding.tokens,
-            min_quote_units=_less(value.proceeds_units, slippage_bps),
-            tip_lamports=tip_lamports,
+            tokens=tokens,
+            min_quote_units=_less(market.pool.proceeds(tokens), slippage_bps),
+            tip_lamports=sender.tip_lamports or 0,
             slot=slot,
         ),
+        sell_tokens=tokens if tokens < holding.tokens else None,
+        level_index=decision.level_index,
+        mirror_source=holding.mirror_source,
+        watched=watched,
     )
 
 
-def _less(quote_units: int, slippage_bps: int) -> int:
-    return quote_units * max(0, _BPS - slippage_bps) // _BPS
+def mirror_buy_signal(
+    buy: PendingBuy, market: Market, sender: Sender, *, slippage_bps: int, slot: int
+) -> MirrorBuySignal:
+    """Return the order to copy a buy, with a real unsigned transaction."""
+    return MirrorBuySignal(
+        session_id=sender.session_id,
+        watched_wallet=buy.watched_wallet,
+        mint=buy.mint,
+        user_wallet=buy.wallet,
+        amount_quote_units=buy.quote_units,
+        input=market.quote,
+        unsigned_tx_b64=unsigned_buy(
+            wallet=buy.wallet,
+            mint=buy.mint,
+            token_account=associated_token_account(buy.wallet, buy.mint),
+            pool=market.address,
+            quote_units=buy.quote_units,
+            min_tokens=_less(market.pool.tokens_for(buy.quote_units), slippage_bps),
+            tip_lamports=sender.tip_lamports or 0,
+            slot=slot,
+        ),
+        slippage_bps=slippage_bps,
+        send_mode=sender.send_mode,
+        tip_lamports=sender.tip_lamports,
+        market_context=market.context(buy.wallet),
+    )
+
+
+def _less(units: int, slippage_bps: int) -> int:
+    return units * max(0, _BPS - slippage_bps) // _BPS

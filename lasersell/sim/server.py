@@ -248,13 +248,13 @@ class SimServer:
 
         def land() -> Trade:
             holding = self._find(position)
-            pending = self._chain.pending_exit(holding)
+            pending = self._chain.orders.last_exit(holding.token_account)
             if pending is None:
                 raise ConfigurationError(
                     f"no exit signal was sent for {holding.token_account}; "
                     "use sell() for a sale of the wallet's own"
                 )
-            return self._hub.publish(self._chain.sell(holding, reason=pending.reason))
+            return self._hub.publish(self._chain.land_exit(holding, pending))
 
         return self._background.call(land)
 

@@ -8,6 +8,7 @@ from lasersell.errors import ConfigurationError
 from lasersell.sim.chain import Chain
 from lasersell.sim.clock import ManualClock
 from lasersell.sim.ledger import Holding
+from lasersell.sim.orders import PendingExit
 from tests.unit.sim.world import MINT, OTHER, WALLET
 
 
@@ -123,7 +124,7 @@ def test_profit_can_be_set_and_stays() -> None:
     chain = _chain(seed=1, volatility_pct=5.0)
     holding = _bought(chain)
     chain.set_profit(holding, -12.5)
-    chain.advance([holding.mint])
+    chain.markets.advance([holding.mint])
     assert chain.proceeds(holding) == 87_500_000
 
 
@@ -132,7 +133,7 @@ def test_only_the_tokens_asked_for_move() -> None:
     chain = _chain(volatility_pct=5.0)
     watched, unwatched = _bought(chain), _bought(chain)
     pools = {mint: chain.market(mint).pool for mint in (watched.mint, unwatched.mint)}
-    chain.advance([watched.mint])
+    chain.markets.advance([watched.mint])
     assert chain.market(watched.mint).pool != pools[watched.mint]
     assert chain.market(unwatched.mint).pool == pools[unwatched.mint]
 
@@ -143,7 +144,7 @@ def test_the_same_seed_gives_the_same_world() -> None:
     def run(seed: int) -> list[Any]:
         chain = _chain(seed=seed, volatility_pct=1.0)
         holding = _bought(chain)
-        chain.advance([holding.mint])
+        chain.markets.advance([holding.mint])
         return [holding, chain.market(holding.mint).pool]
 
     assert run(7) == run(7)
@@ -170,29 +171,29 @@ def test_a_pending_exit_lands_when_it_is_due() -> None:
     """A sale lands at its time with the reason of its signal, and only once."""
     chain = _chain()
     holding = _bought(chain)
-    chain.expect_exit(holding, "stop_loss", 1_000_500)
+    chain.orders.expect_exit(holding.token_account, PendingExit("stop_loss", 1_000_500))
     assert chain.land_due(1_000_499) == []
     (trade,) = chain.land_due(1_000_500)
     assert (trade.reason, trade.balance) == ("stop_loss", 0)
     assert chain.land_due(1_000_501) == []
-    assert chain.pending_exit(holding) is None
+    assert chain.orders.last_exit(holding.token_account) is None
 
 
 def test_a_pending_exit_without_a_time_waits() -> None:
     """A sale that has no time never lands by itself."""
     chain = _chain()
     holding = _bought(chain)
-    chain.expect_exit(holding, "stop_loss", None)
+    chain.orders.expect_exit(holding.token_account, PendingExit("stop_loss", None))
     assert chain.land_due(10**15) == []
-    assert chain.pending_exit(holding) is not None
+    assert chain.orders.last_exit(holding.token_account) is not None
 
 
 def test_the_first_timed_signal_decides_when_a_sale_lands() -> None:
     """A second signal for the same holding does not put its sale off."""
     chain = _chain()
     holding = _bought(chain)
-    chain.expect_exit(holding, "stop_loss", 5)
-    chain.expect_exit(holding, "sell_now", 9)
+    chain.orders.expect_exit(holding.token_account, PendingExit("stop_loss", 5))
+    chain.orders.expect_exit(holding.token_account, PendingExit("sell_now", 9))
     (trade,) = chain.land_due(5)
     assert trade.reason == "stop_loss"
 
@@ -201,6 +202,6 @@ def test_a_holding_sold_otherwise_has_no_exit_pending() -> None:
     """A sale of the wallet's own ends the exit that was under way."""
     chain = _chain()
     holding = _bought(chain)
-    chain.expect_exit(holding, "stop_loss", 5)
+    chain.orders.expect_exit(holding.token_account, PendingExit("stop_loss", 5))
     chain.sell(holding, reason="manual")
     assert chain.land_due(5) == []

@@ -54,7 +54,7 @@ class World:
             for trade in self.chain.land_due(self.clock.wall_ms())
             for message in self.session.see_trade(trade)
         ]
-        self.chain.advance(self.session.mints)
+        self.chain.markets.advance(self.session.mints)
         return messages + self.session.tick()
 
 

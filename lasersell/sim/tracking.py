@@ -1,0 +1,486 @@
+"""
+The positions one session tracks, and what the client is told of them.
+
+A tick says first which positions must be sold, in the order they were opened, then
+for each what it is worth, what the pool takes, and what moved its price. The
+strategy triggers a full exit once; a partial one leaves the rest under the rules.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+import attrs
+
+from lasersell.protocol.server import (
+    ExitSignalWithTx,
+    PositionClosed,
+    PositionOpened,
+    ServerMessage,
+)
+from lasersell.protocol.strategy import StrategyConfig
+from lasersell.sim.chain import Chain
+from lasersell.sim.ledger import Holding, Trade
+from lasersell.sim.market import Pool
+from lasersell.sim.markets import Market
+from lasersell.sim.options import SimOptions
+from lasersell.sim.orders import PendingExit
+from lasersell.sim.refusals import Refused, check_room
+from lasersell.sim.reports import (
+    Sender,
+    balance_update,
+    exit_signal,
+    liquidity_snapshot,
+    move_tick,
+    pnl_update,
+    position_closed,
+    position_opened,
+    trade_tick,
+)
+from lasersell.sim.strategy import Exit, ExitState, Surroundings, evaluate
+from lasersell.sim.valuation import Valuation
+
+__all__ = ["DEFAULT_SLIPPAGE_BPS", "Memory", "Position", "Progress", "Tracker"]
+
+DEFAULT_SLIPPAGE_BPS = 1000
+"""
+The slippage of an exit that names none, and the most that a liquidity guard accepts.
+
+Neither number is documented.
+"""
+
+
+@attrs.frozen
+class SentExit:
+    """
+    An exit signal that went out and whose sale has not landed.
+
+    Attributes:
+        decision: What it sells.
+        slippage_bps: The slippage of its transaction.
+        at_ms: When it was sent last, in Unix milliseconds.
+    """
+
+    decision: Exit
+    slippage_bps: int
+    at_ms: int
+
+
+@attrs.frozen
+class HeldExit:
+    """
+    An exit that the liquidity guard holds back.
+
+    Attributes:
+        decision: What it is to sell.
+        since_ms: When it was decided, in Unix milliseconds.
+    """
+
+    decision: Exit
+    since_ms: int
+
+
+@attrs.define(eq=False)
+class Progress:
+    """
+    How far a position is on its way out.
+
+    Attributes:
+        state: What the strategy's rules remember.
+        sent: Exits that were signalled and have not landed, by level.
+        held: Exits that the liquidity guard holds back, oldest first.
+    """
+
+    state: ExitState = attrs.field(factory=ExitState)
+    sent: dict[int | None, SentExit] = attrs.field(factory=dict)
+    held: list[HeldExit] = attrs.field(factory=list)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one exit sells everything; nothing more is decided then."""
+        return any(decision.tokens is None for decision in self._decisions())
+
+    @property
+    def spoken_for(self) -> int:
+        """How much of the position partial exits take, in token atomic units."""
+        return sum(decision.tokens or 0 for decision in self._decisions())
+
+    def _decisions(self) -> Iterator[Exit]:
+        for sent in self.sent.values():
+            yield sent.decision
+        for held in self.held:
+            yield held.decision
+
+
+Memory = dict[int, Progress]
+"""What is remembered of each opening, by its number in the ledger."""
+
+
+@attrs.define(eq=False)
+class Position:
+    """
+    A holding that a session tracks.
+
+    Attributes:
+        position_id: Its id in this session.
+        holding: What is held, as the ledger last said.
+        market: Where it trades.
+        is_watched: Whether it is somebody else's.
+        progress: How far it is on its way out.
+        strategy: Its own strategy; None follows the session's.
+        pool: The pool at the last tick.
+        first_pool: The pool when it was first tracked.
+        graduations: How often its token had graduated at the last tick.
+    """
+
+    position_id: int
+    holding: Holding
+    market: Market
+    is_watched: bool
+    progress: Progress
+    strategy: StrategyConfig | None = None
+    pool: Pool = attrs.field(init=False)
+    first_pool: Pool = attrs.field(init=False)
+    graduations: int = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.pool = self.first_pool = self.market.pool
+        self.graduations = self.market.graduations
+
+    @property
+    def has_graduated(self) -> bool:
+        """Whether its token graduated since the last tick."""
+        return self.market.graduations > self.graduations
+
+    def value(self) -> Valuation:
+        """Return what it is worth now."""
+        holding = self.holding
+        return Valuation(
+            holding.entry_quote_units, self.market.pool.proceeds(holding.tokens)
+        )
+
+
+class Tracker:
+    """
+    The positions of one session.
+
+    Its methods return what the server must send, in order.
+
+    Args:
+        chain: The world to report on.
+        options: How to behave.
+        sender: How the client submits transactions.
+        memory: What is kept from one connection of the key to the next.
+
+    Attributes:
+        positions: What is tracked, by position id.
+        wallets: The client's own wallets.
+        watched: The public keys of the wallets it watches.
+        strategy: What holds for positions without a strategy of their own.
+    """
+
+    def __init__(
+        self, chain: Chain, options: SimOptions, sender: Sender, memory: Memory
+    ) -> None:
+        self.positions: dict[int, Position] = {}
+        self.wallets: tuple[str, ...] = ()
+        self.watched: frozenset[str] = frozenset()
+        self.strategy = StrategyConfig()
+        self._chain = chain
+        self._options = options
+        self._sender = sender
+        self._memory = memory
+        self._by_account: dict[str, Position] = {}
+        self._own: Counter[str] = Counter()
+        self._nothing_special = Surroundings(readings=options.readings)
+
+    @property
+    def mints(self) -> set[str]:
+        """The tokens whose prices this session watches."""
+        return {position.holding.mint for position in self.positions.values()}
+
+    def with_account(self, token_account: str) -> Position | None:
+        """Return the position on a token account, if it is tracked."""
+        return self._by_account.get(token_account)
+
+    # --- tracking -------------------------------------------------------------
+
+    def clear(self) -> None:
+        """Stop tracking everything, without a word."""
+        self.positions.clear()
+        self._by_account.clear()
+        self._own.clear()
+
+    def report(self, wallets: Iterable[str]) -> list[ServerMessage]:
+        """Track what wallets hold; own ones have their balances told too."""
+        return [
+            message
+            for wallet in wallets
+            for holding in self._chain.ledger.holdings(wallet)
+            for message in self._report(holding)
+        ]
+
+    def _report(self, holding: Holding) -> list[ServerMessage]:
+        if holding.wallet not in self.wallets:
+            # A balance_update cannot say that it is not one of the client's own.
+            return [self._start(holding, is_watched=True)]
+        balance = balance_update(holding, holding.tokens, self._chain.slot)
+        try:
+            self._check_room(holding.wallet)
+        except Refused as refusal:
+            return [balance, refusal.frame]
+        return [balance, self._start(holding, is_watched=False)]
+
+    def _check_room(self, wallet: str) -> None:
+        # Positions of watched wallets are not ours, and take no room.
+        limits = self._options.limits
+        check_room(limits, "max_positions_per_session", self._own.total() + 1)
+        check_room(limits, "max_positions_per_wallet", self._own[wallet] + 1)
+
+    def _start(self, holding: Holding, *, is_watched: bool) -> PositionOpened:
+        is_kept = self._options.position_ids == "kept"
+        position_id = holding.position_id if is_kept else self._chain.next_position_id()
+        market = self._chain.market(holding.mint)
+        progress = Progress()
+        if self._options.exit_state == "kept":
+            progress = self._memory.setdefault(holding.position_id, progress)
+        position = Position(position_id, holding, market, is_watched, progress)
+        self.positions[position_id] = position
+        self._by_account[holding.token_account] = position
+        if not is_watched:
+            self._own[holding.wallet] += 1
+        return position_opened(position_id, holding, market, watched=is_watched)
+
+    def stop(self, position: Position, reason: str) -> PositionClosed:
+        """Stop tracking a position."""
+        holding = position.holding
+        del self.positions[position.position_id]
+        del self._by_account[holding.token_account]
+        if not position.is_watched:
+            self._own[holding.wallet] -= 1
+        return position_closed(
+            position.position_id,
+            holding,
+            reason,
+            self._chain.slot,
+            watched=position.is_watched,
+        )
+
+    # --- what happens on the chain --------------------------------------------
+
+    def see_trade(self, trade: Trade) -> list[ServerMessage]:
+        """Return what the client is told about a trade that landed."""
+        return self._trade_ticks(trade) + self._see_own(trade)
+
+    def _see_own(self, trade: Trade) -> list[ServerMessage]:
+        holding = trade.holding
+        position = self._by_account.get(holding.token_account)
+        is_own = holding.wallet in self.wallets
+        if trade.side == "buy":
+            return self._report(holding) if is_own or self._watches(holding) else []
+        messages: list[ServerMessage] = []
+        if is_own or (position is not None and not position.is_watched):
+            messages.append(balance_update(holding, trade.balance, self._chain.slot))
+        if position is not None:
+            messages += self._shrink(position, trade)
+        return messages
+
+    def _watches(self, holding: Holding) -> bool:
+        return holding.wallet in self.watched
+
+    def _shrink(self, position: Position, trade: Trade) -> list[ServerMessage]:
+        left = self._chain.ledger.holding(trade.holding.token_account)
+        if left is None:
+            self._memory.pop(position.holding.position_id, None)
+            return [self.stop(position, trade.reason)]
+        position.progress.sent.pop(trade.level_index, None)
+        position.holding = left
+        return []
+
+    def _trade_ticks(self, trade: Trade) -> list[ServerMessage]:
+        if not self._options.trade_ticks:
+            return []
+        return [
+            trade_tick(
+                position.position_id,
+                trade,
+                position.market,
+                watched=position.is_watched,
+            )
+            for position in self.positions.values()
+            if position.holding.mint == trade.holding.mint
+        ]
+
+    # --- exits ----------------------------------------------------------------
+
+    def signal(
+        self,
+        position: Position,
+        decision: Exit,
+        slippage_bps: int = DEFAULT_SLIPPAGE_BPS,
+    ) -> ExitSignalWithTx:
+        """Send an exit signal, whatever the strategy says."""
+        now_ms = self._chain.now_ms()
+        sent = SentExit(decision, slippage_bps, now_ms)
+        position.progress.sent[decision.level_index] = sent
+        if not position.is_watched:
+            self._expect(position.holding, decision, now_ms)
+        return exit_signal(
+            position.position_id,
+            position.holding,
+            position.market,
+            decision,
+            self._sender,
+            slippage_bps=slippage_bps,
+            slot=self._chain.slot,
+            now_ms=now_ms,
+            watched=position.is_watched,
+        )
+
+    def _expect(self, holding: Holding, decision: Exit, now_ms: int) -> None:
+        delay_ms = self._options.auto_sell_after_ms
+        self._chain.orders.expect_exit(
+            holding.token_account,
+            PendingExit(
+                decision.reason,
+                None if delay_ms is None else now_ms + delay_ms,
+                decision.level_index,
+                decision.tokens,
+            ),
+        )
+
+    def tick(self) -> list[ServerMessage]:
+        """
+        Return what one tick brings: exit signals first, then a PnL for each position.
+
+        A position that triggered still gets its PnL, until its sale lands.
+        """
+        now_ms = self._chain.now_ms()
+        signals: list[ServerMessage] = []
+        updates: list[ServerMessage] = []
+        has_more = self._options.liquidity_snapshots or self._options.trade_ticks
+        for position in self.positions.values():
+            value = position.value()
+            if not position.is_watched or self._options.watched_exits:
+                self._decide(position, value, now_ms, signals)
+            updates.append(
+                pnl_update(
+                    position.position_id,
+                    value,
+                    position.market,
+                    now_ms,
+                    watched=position.is_watched,
+                )
+            )
+            if has_more:
+                updates += self._more(position, now_ms)
+            position.pool = position.market.pool
+            position.graduations = position.market.graduations
+        return signals + updates
+
+    def _more(self, position: Position, now_ms: int) -> list[ServerMessage]:
+        messages: list[ServerMessage] = []
+        if self._options.liquidity_snapshots:
+            messages.append(
+                liquidity_snapshot(
+                    position.position_id,
+                    position.holding.tokens,
+                    position.pool,
+                    position.market.pool,
+                    now_ms,
+                    watched=position.is_watched,
+                )
+            )
+        if self._options.trade_ticks and position.pool != position.market.pool:
+            messages.append(
+                move_tick(
+                    position.position_id,
+                    position.pool,
+                    position.market,
+                    now_ms,
+                    watched=position.is_watched,
+                )
+            )
+        return messages
+
+    def _decide(
+        self,
+        position: Position,
+        value: Valuation,
+        now_ms: int,
+        signals: list[ServerMessage],
+    ) -> None:
+        progress = position.progress
+        if progress.sent and self._options.refresh_after_ms is not None:
+            signals += self._refresh(position, now_ms)
+        if progress.is_full:
+            progress.state.see(value)
+        else:
+            self._ask_rules(position, value, now_ms, signals)
+        if progress.held:
+            signals += self._release(position, now_ms)
+
+    def _ask_rules(
+        self,
+        position: Position,
+        value: Valuation,
+        now_ms: int,
+        signals: list[ServerMessage],
+    ) -> None:
+        strategy = position.strategy or self.strategy
+        progress = position.progress
+        is_deferred = strategy.liquidity_guard and (
+            self._options.readings.liquidity_guard == "defer"
+        )
+        while not progress.is_full:
+            around = self._around(position, strategy)
+            decision = evaluate(strategy, value, progress.state, around)
+            if decision is None:
+                return
+            if decision.tokens == position.holding.tokens:
+                decision = attrs.evolve(decision, tokens=None)
+            if decision.tokens is None:
+                # It sells what partial exits that were held back would have sold.
+                progress.held.clear()
+            if is_deferred:
+                progress.held.append(HeldExit(decision, now_ms))
+            else:
+                signals.append(self.signal(position, decision))
+
+    def _around(self, position: Position, strategy: StrategyConfig) -> Surroundings:
+        is_plain = not (
+            strategy.take_profit_levels
+            or strategy.liquidity_guard
+            or strategy.sell_on_graduation
+        )
+        if is_plain:
+            return self._nothing_special
+        pool = position.market.pool
+        return Surroundings(
+            readings=self._options.readings,
+            free_tokens=max(0, position.holding.tokens - position.progress.spoken_for),
+            sellable_tokens=pool.max_tokens_within(DEFAULT_SLIPPAGE_BPS),
+            has_graduated=position.has_graduated,
+            has_drained=2 * pool.quote_reserve <= position.first_pool.quote_reserve,
+        )
+
+    def _release(self, position: Position, now_ms: int) -> list[ServerMessage]:
+        sellable = position.market.pool.max_tokens_within(DEFAULT_SLIPPAGE_BPS)
+        patience_ms = self._options.guard_timeout_ms
+        signals: list[ServerMessage] = []
+        for held in list(position.progress.held):
+            tokens = held.decision.tokens or position.holding.tokens
+            if tokens <= sellable or now_ms - held.since_ms >= patience_ms:
+                position.progress.held.remove(held)
+                signals.append(self.signal(position, held.decision))
+        return signals
+
+    def _refresh(self, position: Position, now_ms: int) -> list[ServerMessage]:
+        after_ms = self._options.refresh_after_ms
+        assert after_ms is not None, "asked only where signals are refreshed"
+        return [
+            self.signal(position, sent.decision, sent.slippage_bps)
+            for sent in list(position.progress.sent.values())
+            if now_ms - sent.at_ms >= after_ms
+        ]
