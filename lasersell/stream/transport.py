@@ -27,7 +27,7 @@ import socket
 import ssl
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import websocket
@@ -318,12 +318,18 @@ class Transport(websocket.WebSocket):
             NotConnectedError: The connection was over before anything was written.
             StreamLostError: It ended while writing; the messages may be lost.
         """
-        with self._sending() as deadline:
+        deadline = Deadline(WRITE_TIMEOUT, self._clock)
+        if not self.lock.acquire(timeout=WRITE_TIMEOUT):
+            raise self.lose(StreamLostError("another write did not finish in time"))
+        try:
             if self._lost is not None or self._closing or self.sock is None:
                 raise NotConnectedError("the connection has just ended")
-            self._write(
-                b"".join([self._frame(Opcode.TEXT, text) for text in texts]), deadline
-            )
+            frames = [self._frame(Opcode.TEXT, text) for text in texts]
+            self._write(b"".join(frames), deadline)
+        finally:
+            self.lock.release()
+            if self._has_errands() or self._disposed:
+                self.flush()
 
     def post(self, opcode: Opcode, *texts: Text) -> None:
         """
@@ -341,18 +347,6 @@ class Transport(websocket.WebSocket):
         if not self._closing:
             self._closing = True
             self.post(Opcode.CLOSE, code.to_bytes(2, "big"))
-
-    @contextlib.contextmanager
-    def _sending(self) -> Iterator[Deadline]:
-        deadline = Deadline(WRITE_TIMEOUT, self._clock)
-        if not self.lock.acquire(timeout=WRITE_TIMEOUT):
-            raise self.lose(StreamLostError("another write did not finish in time"))
-        try:
-            yield deadline
-        finally:
-            self.lock.release()
-            if self._has_errands() or self._disposed:
-                self.flush()
 
     def _write(self, data: bytes, deadline: Deadline) -> None:
         """Write everything; the caller holds ``lock``."""
