@@ -4,11 +4,12 @@ How long the server takes to answer, and what its clock says.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 
 from lasersell._clock import Clock
-from lasersell.errors import NotConnectedError
+from lasersell.errors import ForkedError, NotConnectedError
 from lasersell.protocol.client import Ping
 from lasersell.protocol.codec import encode_client_message
 from lasersell.protocol.server import HelloOk, Pong
@@ -23,6 +24,7 @@ class PendingPing:
     """An application ping under way."""
 
     def __init__(self) -> None:
+        self._owner_pid = os.getpid()
         self._done = threading.Event()
         self._seconds: float | None = None
 
@@ -36,7 +38,10 @@ class PendingPing:
         Raises:
             TimeoutError: No pong came in time.
             NotConnectedError: The connection ended first.
+            ForkedError: This is a forked child, where no pong ever comes.
         """
+        if os.getpid() != self._owner_pid:
+            raise ForkedError(self._owner_pid)
         if not self._done.wait(timeout):
             raise TimeoutError(f"no pong within {timeout:g} seconds")
         if self._seconds is None:
