@@ -401,13 +401,15 @@ class Supervisor(Generic[E]):
 
     def abandon(self) -> None:
         """The facade was dropped without ``close()``: close, and say so."""
-        if not self.is_over and not self.is_forked:
+        was_open = not self.is_over
+        # First, because a warning may be turned into an error.
+        self.request_close()
+        if was_open:
             warnings.warn(
                 "a LaserSell stream was dropped without close(); use it in a with block",
                 ResourceWarning,
                 stacklevel=2,
             )
-        self.request_close()
 
     def after_fork(self) -> None:
         """In the child, whose sockets are closed already: answer every call with an error."""
