@@ -347,7 +347,7 @@ class StreamConnection(StreamHandle[Message]):
 
     def __iter__(self) -> Iterator[Message]:
         """Iterate over the messages until the stream is closed."""
-        return iter(self.recv, None)
+        return self._receiver.each(self)
 
     def __enter__(self) -> StreamConnection:
         return self
@@ -403,4 +403,4 @@ class LaneReceiver:
 
     def __iter__(self) -> Iterator[Message]:
         """Iterate over the lane until the stream is closed."""
-        return iter(self.recv, None)
+        return self._receiver.each(self)

@@ -17,7 +17,8 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from threading import get_ident
 from typing import Generic, TypeVar
 
@@ -81,19 +82,18 @@ class Lanes(Generic[E]):
         self._low_put = 0
         self._high_water = 0
         self._low_water = 0
-        self._bells: list[_Bell] = []
+        self._receivers: list[Receiver[E]] = []
 
     def receiver(self, *, high: bool = True, low: bool = True) -> Receiver[E]:
         """Return a consumer's side of one lane or of both."""
-        bell = _Bell()
-        self._bells.append(bell)
         nothing: deque[E] = deque()
-        return Receiver(
+        receiver = Receiver(
             self,
-            bell,
             self._high.queue if high else nothing,
             self._low if low else nothing,
         )
+        self._receivers.append(receiver)
+        return receiver
 
     # Producers
 
@@ -132,14 +132,17 @@ class Lanes(Generic[E]):
                 because the stream is closing.
             on_room: What gets the reader out of ``wait``.
         """
-        room = self.high_capacity - len(self._high.queue)
+        # Less than none where messages of our own were put over the bound.
+        room = max(0, self.high_capacity - len(self._high.queue))
         if len(highs) <= room:
             self.put(highs, lows)
             return
         self.put(highs[:room], lows)
-        rest = highs[max(room, 0) :]
+        rest = highs[room:]
         self._on_room = on_room
         self.held_back = True
+        # Who looks for an event that the lane has no room for must not sleep on.
+        self.ring()
         try:
             while rest:
                 # Looked at after held_back is set: a consumer pops first and looks
@@ -174,9 +177,8 @@ class Lanes(Generic[E]):
 
     def ring(self) -> None:
         """Wake the consumers that wait; takes no lock."""
-        for bell in self._bells:
-            if bell.waiting:
-                bell.queue.put(None)
+        for receiver in self._receivers:
+            receiver.ring()
 
     def after_fork(self, error: LaserSellError) -> None:
         """Make a child's copy say why it cannot be used; its locks may be held for ever."""
@@ -185,9 +187,9 @@ class Lanes(Generic[E]):
         self._low.clear()
         self.error = error
         self.ended = True
-        for bell in self._bells:
-            bell.queue = queue.SimpleQueue()
-            bell.queue.put(None)
+        self.held_back = False
+        for receiver in self._receivers:
+            receiver.after_fork()
 
     # Consumers
 
@@ -199,7 +201,9 @@ class Lanes(Generic[E]):
     def high_stats(self) -> LaneStats:
         """Return the counters of the high lane."""
         with self._mutex:
-            waiting = len(self._high.queue)
+            # What was returned last is still in the lane, and no longer waits.
+            returned = sum(receiver.holds_high for receiver in self._receivers)
+            waiting = len(self._high.queue) - returned
             return LaneStats(
                 delivered=self._high_put - waiting,
                 waiting=waiting,
@@ -221,32 +225,53 @@ class Lanes(Generic[E]):
             )
 
 
-class _Bell:
-    """A doorbell: ``put`` of a SimpleQueue is reentrant, so a signal handler may ring it."""
-
-    __slots__ = ("queue", "waiting")
-
-    def __init__(self) -> None:
-        self.queue: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self.waiting = False
-
-
 class Receiver(Generic[E]):
     """One consumer's side; one thread at a time."""
 
-    __slots__ = ("_bell", "_highs", "_lanes", "_lows", "_out", "_owner")
+    __slots__ = ("_bell", "_highs", "_is_waiting", "_lanes", "_lows", "_out", "_owner")
 
-    def __init__(
-        self, lanes: Lanes[E], bell: _Bell, highs: deque[E], lows: deque[E]
-    ) -> None:
+    def __init__(self, lanes: Lanes[E], highs: deque[E], lows: deque[E]) -> None:
         self._lanes = lanes
-        self._bell = bell
         self._highs = highs
         self._lows = lows
         self._out: E | None = None
         # The thread that is inside. It may find itself here after a KeyboardInterrupt
         # that left no time to clean up, so only another one is refused.
         self._owner: int | None = None
+        # The doorbell: put of a SimpleQueue is reentrant, so a signal handler may ring.
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._is_waiting = False
+
+    @property
+    def holds_high(self) -> bool:
+        """Whether the event that was returned last is still in the high lane."""
+        return self._out is not None
+
+    def ring(self) -> None:
+        """Wake the consumer if it waits; takes no lock."""
+        if self._is_waiting:
+            self._bell.put(None)
+
+    def after_fork(self) -> None:
+        """Forget in a child what threads of the parent were about."""
+        self._owner = None
+        self._out = None
+        # The one that forked may itself be waiting, under a signal handler.
+        self._bell.put(None)
+        self._bell = queue.SimpleQueue()
+
+    def each(self, face: object) -> Iterator[E]:
+        """
+        Return an iterator over the events, up to the end of the lanes.
+
+        Args:
+            face: Kept alive by the iterator: dropped, it would end the lanes.
+        """
+        # No Python function stands between get() and the loop: on CPython 3.10 a
+        # KeyboardInterrupt could be raised in it, with the event in its hand.
+        step = partial(self.get, None)
+        step.__dict__["face"] = face
+        return iter(step, None)
 
     def get(self, timeout: float | None) -> E | None:
         """
@@ -297,7 +322,7 @@ class Receiver(Generic[E]):
 
         Raises:
             TimeoutError: None came in time.
-            StreamError: The lanes ended first.
+            StreamError: The lanes ended first, or the high lane is full of others.
             ConcurrencyError: Another thread is in a call.
         """
         self.check_free()
@@ -315,6 +340,11 @@ class Receiver(Generic[E]):
                     raise StreamError(
                         f"the stream ended before a {what} came"
                     ) from self._lanes.error
+                if self._lanes.held_back:
+                    raise StreamError(
+                        f"no {what} is among the events that wait, and they leave no room "
+                        "for more; take some with recv()"
+                    )
                 if not self._sleep(deadline, seen):
                     raise TimeoutError(f"no {what} within {timeout:g} seconds")
         except BaseException:
@@ -387,15 +417,14 @@ class Receiver(Generic[E]):
 
     def _sleep(self, deadline: Deadline, highs_seen: int) -> bool:
         """Wait until something changed; return False when the time is up instead."""
-        bell = self._bell
-        bell.waiting = True
+        self._is_waiting = True
         try:
             if not self._has_news(highs_seen):
-                bell.queue.get(timeout=deadline.remaining())
+                self._bell.get(timeout=deadline.remaining())
         except queue.Empty:
             return self._has_news(highs_seen)
         finally:
-            bell.waiting = False
+            self._is_waiting = False
         return True
 
     def _has_news(self, highs_seen: int) -> bool:
