@@ -62,12 +62,13 @@ class Watch:
             )
         self.last_failure: TxError | None = None
         """Why the node gave no answer, the last time that it gave none."""
+        self.was_valid = False
+        """Whether the block hash was once seen valid, or is too old to be a new one."""
         self._link = link
         self._signature = signed if isinstance(signed, str) else signed.signature
         self._blockhash = None if isinstance(signed, str) else signed.blockhash
         self._enough = _LEVELS[_LEVELS.index(commitment) :]
         self._timeout = timeout
-        self._was_valid = False
         self._next_expiry_look = Deadline(None if self._blockhash is None else 0)
 
     def look(self, deadline: Deadline) -> Confirmation | None:
@@ -134,8 +135,8 @@ class Watch:
                 self._next_expiry_look = Deadline(None)
             return
         if is_valid is not False:
-            self._was_valid = True
-        elif self._was_valid:
+            self.was_valid = True
+        elif self.was_valid:
             # Only then: a node that lags does not know the youngest block hashes yet.
             self._check_expired(slot, deadline)
 

@@ -245,6 +245,19 @@ class Submitter:
 
     # Confirmation
 
+    def watch(
+        self, signed: SignedTransaction | str, commitment: Commitment = "confirmed"
+    ) -> Watch:
+        """
+        Return what looks, one question at a time, at what became of a transaction.
+
+        For those who keep their own time; :meth:`confirm` waits.
+
+        Raises:
+            ConfigurationError: There is no such commitment.
+        """
+        return Watch(self._teller, signed, commitment, self._timeout)
+
     def confirm(
         self,
         signed: SignedTransaction | str,
@@ -273,7 +286,7 @@ class Submitter:
         """
         check_seconds("interval", interval, 0.05)
         deadline = Deadline(check_seconds("timeout", timeout))
-        watch = Watch(self._teller, signed, commitment, self._timeout)
+        watch = self.watch(signed, commitment)
         next_resend = Deadline(resend_every)
         while True:
             confirmation = watch.look(deadline)
