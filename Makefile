@@ -5,10 +5,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+ROUNDS ?= 5
 CHECKED := lasersell tests examples $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format coverage clean
+.PHONY: help demo test test-all check format coverage bench profile clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +38,14 @@ coverage: $(READY) ## Run the tests and show which lines and branches they miss
 	$(BIN)/coverage run -m pytest -m "not soak"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+bench: $(READY) ## Measure beside the official SDKs; ROUNDS=5, QUICK=1 for a trial
+	-@! command -v npm >/dev/null || npm install --silent --no-audit --no-fund \
+	  --no-package-lock --ignore-scripts --prefix build/typescript @lasersell/lasersell-sdk@1.1.0
+	@$(BIN)/python -m benchmarks --rounds $(ROUNDS) $(if $(QUICK),--quick)
+
+profile: $(READY) ## Show where the time of a frame goes, stage by stage
+	@$(BIN)/python -m benchmarks.stages
 
 clean: ## Remove .venv and everything that tools left behind
 	rm -rf $(VENV) build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache

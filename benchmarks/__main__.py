@@ -1,0 +1,83 @@
+"""
+Run the benchmark: ``python -m benchmarks``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.case import Case
+from benchmarks.cases import CASES
+from benchmarks.plot import plot
+from benchmarks.report import as_json, machine, table
+from benchmarks.runner import LoadServer, Result, clients_here, run_case
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _parser().parse_args(arguments)
+    cases = [case for case in CASES if not options.only or case.name in options.only]
+    if options.quick:
+        cases = [case.quickly() for case in cases]
+    clients = clients_here()
+    before = os.getloadavg()
+    started = time.monotonic()
+    results = _run(cases, options.rounds, clients)
+    if options.quick:
+        print("a quick run: it shows that everything runs, its numbers mean nothing")
+    print(
+        f"{time.monotonic() - started:.0f} s; load {before[0]:.1f} before, "
+        f"{os.getloadavg()[0]:.1f} after, {os.cpu_count()} cores"
+    )
+    _write(options.output, results, before)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
+    parser.add_argument(
+        "--quick", action="store_true", help="little work, once: does it run at all?"
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=[case.name for case in CASES], metavar="CASE"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("build/benchmarks"), help="a folder"
+    )
+    return parser
+
+
+def _run(cases: Sequence[Case], rounds: int, clients: set[str]) -> list[Result]:
+    results = []
+    with LoadServer() as server:
+        for case in cases:
+            result = run_case(case, server, rounds, clients)
+            results.append(result)
+            print(table(result), end="\n\n", flush=True)
+    return results
+
+
+def _write(
+    folder: Path, results: Sequence[Result], load: tuple[float, float, float]
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    run = {
+        "machine": machine(),
+        "load_before": load,
+        "load_after": os.getloadavg(),
+        "cases": as_json(results),
+    }
+    (folder / "results.json").write_text(json.dumps(run, indent=2) + "\n")
+    picture = plot(results)
+    if picture is not None:
+        (folder / "exit-latency.svg").write_text(picture)
+
+
+if __name__ == "__main__":
+    main()
