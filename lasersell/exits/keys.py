@@ -37,6 +37,8 @@ class WalletKey:
     __slots__ = ("_keypair", "_pubkey")
 
     def __init__(self, keypair: Any) -> None:
+        # Whoever prints the variables of this frame prints us before we are complete.
+        self._pubkey = ""
         if not isinstance(keypair, Keypair):
             kind = type(keypair).__name__
             del keypair

@@ -49,7 +49,7 @@ class Inspection:
         """What the token may be traded for."""
         self.allowed_mints = frozenset((intent.mint, SOL_MINT, *self.quote_mints))
         """The tokens of which accounts may be used."""
-        self._own = _derived_accounts(intent, self.quote_mints)
+        self._own = _derived_accounts(intent, {SOL_MINT, *policy.quote_mints})
         self.transfers: list[int] = []
         """Lamports that go to others."""
         self.wrapped_lamports = 0
@@ -93,12 +93,12 @@ class Inspection:
         self.initialised.add(account)
 
 
-def _derived_accounts(intent: Intent, quote_mints: tuple[str, ...]) -> dict[str, str]:
+def _derived_accounts(intent: Intent, quote_mints: set[str]) -> dict[str, str]:
     own = {
         associated_account(intent.wallet, intent.mint, program): intent.mint
         for program in TOKEN_PROGRAMS
     }
     # Both quotes are tokens of the older program.
-    for mint in {SOL_MINT, *quote_mints}:
+    for mint in quote_mints:
         own[associated_account(intent.wallet, mint, TOKEN_PROGRAM)] = mint
     return own

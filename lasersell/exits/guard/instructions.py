@@ -38,39 +38,25 @@ def read_instructions(
     Blocks only where a table is looked up that the source does not know yet.
 
     Raises:
-        GuardRefusedError: A table may not or cannot be looked up, or accounts are named
-            in a way that the network refuses.
+        GuardRefusedError: A table may not or cannot be looked up, or an account is named
+            twice.
         TxError: The source failed.
     """
     message = transaction.message
     keys = [str(key) for key in message.account_keys]
-    named = len(keys)
     if isinstance(message, MessageV0) and message.address_table_lookups:
         keys += _looked_up(message, policy, source)
     if len(set(keys)) != len(keys):
         raise refusal("duplicate_account", "an account is named twice")
+    # Decoding made sure that each index names an account, and no program in a table.
     return [
         Instruction(
-            _program(keys, compiled.program_id_index, named),
-            tuple(_account(keys, index) for index in compiled.accounts),
+            keys[compiled.program_id_index],
+            tuple(keys[index] for index in compiled.accounts),
             bytes(compiled.data),
         )
         for compiled in message.instructions
     ]
-
-
-def _program(keys: list[str], index: int, named: int) -> str:
-    if index >= named:
-        raise refusal("lookup_table", "a program is hidden in a look-up table")
-    return keys[index]
-
-
-def _account(keys: list[str], index: int) -> str:
-    if index >= len(keys):
-        raise refusal(
-            "lookup_table", "an instruction names an account that does not exist"
-        )
-    return keys[index]
 
 
 def _looked_up(

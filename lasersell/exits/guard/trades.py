@@ -43,13 +43,14 @@ def _check_sides(inspection: Inspection, swap: Swap) -> str:
     spent = _mint_of(inspection, swap.spent_from)
     if spent is None:
         raise refusal(
-            "foreign_account", f"{swap.spent_from} would pay, which is not ours"
+            "foreign_account",
+            f"{swap.spent_from} would pay, which is not known as ours",
         )
     received = _mint_of(inspection, swap.received_in)
     if received is None:
         raise refusal(
             "foreign_proceeds",
-            f"the proceeds would go to {swap.received_in}, which is not ours",
+            f"the proceeds would go to {swap.received_in}, which is not known as ours",
         )
     # The venue trades its own two mints whatever the accounts are called.
     if {spent, received} != set(swap.mints) | _native_side(swap):
