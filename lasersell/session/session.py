@@ -415,9 +415,12 @@ class StreamSession(StreamHandle[StreamEvent]):
         return handle
 
     def _account(self, position: Position) -> str:
-        if isinstance(position, str):
-            return position  # it need not be known here: the server may know it
-        account = self._handle(position).token_account
+        # A token account need not be known here: the server may know it.
+        account = (
+            position
+            if isinstance(position, str)
+            else self._handle(position).token_account
+        )
         if not account:
             raise ConfigurationError(
                 f"the token account of position {position!r} is not known, and an "
