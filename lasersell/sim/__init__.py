@@ -15,26 +15,35 @@ try:
 except ImportError as error:
     raise MissingExtraError("the embedded server", "sim") from error
 
+from lasersell.sim.admission import Upgrade
 from lasersell.sim.clock import ManualClock
+from lasersell.sim.faults import MISSING, Faults
 from lasersell.sim.flood import Flood
-from lasersell.sim.hub import Upgrade
-from lasersell.sim.ledger import Holding, Ledger, Trade
+from lasersell.sim.ledger import Holding, InsufficientFundsError, Ledger, Trade
 from lasersell.sim.log import Entry, Log
 from lasersell.sim.options import DEFAULT_LIMITS, SimOptions
+from lasersell.sim.readings import Readings
 from lasersell.sim.server import SimServer
 from lasersell.sim.session import SimSession
+from lasersell.sim.tiers import TIERS, Tier
 
 __all__ = [
     "DEFAULT_LIMITS",
+    "MISSING",
+    "TIERS",
     "Entry",
+    "Faults",
     "Flood",
     "Holding",
+    "InsufficientFundsError",
     "Ledger",
     "Log",
     "ManualClock",
+    "Readings",
     "SimOptions",
     "SimServer",
     "SimSession",
+    "Tier",
     "Trade",
     "Upgrade",
 ]

@@ -8,14 +8,30 @@ brings, where the library underneath makes a system call for each frame.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 from lasersell.protocol.client import ClientMessage
 from lasersell.protocol.codec import encode_server_message
-from lasersell.protocol.server import ServerMessage
+from lasersell.protocol.server import (
+    LiquiditySnapshot,
+    PnlUpdate,
+    ServerMessage,
+    TradeTick,
+)
 from lasersell.sim.session import SimSession
 
-__all__ = ["ABNORMAL_CLOSURE", "BINARY", "TEXT", "Connection", "frame", "text_frames"]
+__all__ = [
+    "ABNORMAL_CLOSURE",
+    "BINARY",
+    "LOW_PRIORITY",
+    "TEXT",
+    "Connection",
+    "frame",
+    "text_frames",
+]
 
 TEXT = 0x1
 """Opcode of a text frame."""
@@ -25,6 +41,9 @@ BINARY = 0x2
 
 ABNORMAL_CLOSURE = 1006
 """The code that is never sent: the connection ends without a close frame."""
+
+LOW_PRIORITY = (PnlUpdate, LiquiditySnapshot, TradeTick)
+"""What a client that does not keep up can do without."""
 
 _FINAL = 0x80
 _CLOSE = 0x8
@@ -56,6 +75,8 @@ class Connection:
         api_key: The key it came with.
         session: What the server knows of it.
         is_open: Whether the conversation has begun; until then commands wait.
+        is_mute: Whether what it would be sent is lost.
+        heard_at_ms: When it last said something, by the server's clock, in Unix ms.
     """
 
     def __init__(
@@ -63,13 +84,20 @@ class Connection:
         api_key: str,
         session: SimSession,
         transport: asyncio.Transport,
+        now_ms: int,
     ) -> None:
         self.api_key = api_key
         self.session = session
         self.is_open = False
+        self.is_mute = False
+        self.heard_at_ms = now_ms
         self._waiting: list[ClientMessage] = []
         self._has_said_goodbye = False
         self._transport = transport
+        self._stalled: list[bytes] | None = None
+        self._bytes_written = 0
+        # Where each batch with high-priority messages ends, and how many it has.
+        self._unsent: deque[tuple[int, int]] = deque()
 
     def __repr__(self) -> str:
         return f"<Connection of session {self.session.session_id}>"
@@ -78,6 +106,14 @@ class Connection:
     def is_congested(self) -> bool:
         """Whether the client reads slower than we write."""
         return self._transport.get_write_buffer_size() > _CONGESTED_BYTES
+
+    @property
+    def unsent_high(self) -> int:
+        """How many high-priority messages the client has not taken yet, about."""
+        taken = self._bytes_written - self._transport.get_write_buffer_size()
+        while self._unsent and self._unsent[0][0] <= taken:
+            self._unsent.popleft()
+        return sum(number for _, number in self._unsent)
 
     def receive(self, message: ClientMessage) -> list[ServerMessage]:
         """Return the answer to a command; none if it has to wait."""
@@ -97,12 +133,39 @@ class Connection:
 
     def write(self, data: bytes) -> None:
         """Write bytes that are whole frames already, or are not meant to be."""
-        if not self._transport.is_closing():
-            self._transport.write(data)
+        if self.is_mute or self._transport.is_closing():
+            return
+        if self._stalled is not None:
+            self._stalled.append(data)
+            return
+        self._bytes_written += len(data)
+        self._transport.write(data)
 
-    def send(self, messages: Iterable[ServerMessage]) -> None:
+    def send(self, messages: Sequence[ServerMessage]) -> None:
         """Send messages, each in a frame of its own, in one write."""
         self.write(b"".join(text_frames(messages)))
+
+    def count_high(self, number: int) -> None:
+        """Take note that the batch just sent has high-priority messages."""
+        self._unsent.append((self._bytes_written, number))
+
+    # --- faults ---------------------------------------------------------------
+
+    def stall(self) -> None:
+        """Read and write nothing more until :meth:`resume`, as a process that hangs."""
+        if self._stalled is None:
+            self._stalled = []
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Go on where :meth:`stall` stopped; what was to be sent is sent now."""
+        held, self._stalled = self._stalled, None
+        if held is None or self._transport.is_closing():
+            return
+        self.write(b"".join(held))
+        self._transport.resume_reading()
+
+    # --- the end --------------------------------------------------------------
 
     def say_goodbye(self, code: int, reason: str) -> None:
         """
@@ -123,6 +186,16 @@ class Connection:
         if self._has_said_goodbye:
             self._transport.close()
 
+    def hang_up(self) -> None:
+        """End the connection once what was written has gone, without a close frame."""
+        self._transport.close()
+
     def cut(self) -> None:
         """End the connection at once, without a close frame."""
+        self._transport.abort()
+
+    def reset(self) -> None:
+        """End the connection with a TCP reset, which discards what is under way."""
+        raw = self._transport.get_extra_info("socket")
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()

@@ -2,7 +2,10 @@
 Where connections and the chain meet; everything here runs in the server's thread.
 
 The hub tells every session what happens on the chain, ticks the clock of prices,
-and passes on what clients say.
+and passes on what clients say. On a tick, in this order: trades that clients were
+told to make land, sales before buys, and are told; clients that were silent too
+long are closed; prices move; each session, oldest first, is told its exit signals
+and then its profits.
 """
 
 from __future__ import annotations
@@ -15,31 +18,27 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
 
-import attrs
 from aiohttp import WSMsgType, web
 
 from lasersell._clock import SYSTEM_CLOCK
 from lasersell.errors import DecodeError
 from lasersell.protocol.client import ClientMessage, Configure
 from lasersell.protocol.codec import decode_client_message
-from lasersell.protocol.server import (
-    HelloOk,
-    LiquiditySnapshot,
-    PnlUpdate,
-    ServerError,
-    ServerMessage,
-    TradeTick,
-)
+from lasersell.protocol.server import HelloOk, ServerError, ServerMessage
+from lasersell.sim.activity import Activity
+from lasersell.sim.admission import Refusal, Upgrade, Verdict, judge
 from lasersell.sim.chain import Chain
-from lasersell.sim.connection import ABNORMAL_CLOSURE, Connection
+from lasersell.sim.connection import ABNORMAL_CLOSURE, LOW_PRIORITY, Connection
 from lasersell.sim.describe import describe
 from lasersell.sim.flood import Flood
 from lasersell.sim.ledger import Trade
 from lasersell.sim.log import Log
 from lasersell.sim.options import SimOptions
 from lasersell.sim.session import SimSession
+from lasersell.sim.tampering import Tamper
+from lasersell.sim.tracking import Memory
 
-__all__ = ["PATH", "Hub", "Refusal", "Upgrade"]
+__all__ = ["PATH", "Hub"]
 
 _logger = logging.getLogger(__name__)
 
@@ -48,42 +47,8 @@ PATH = "/v1/ws"
 
 _SHUTDOWN_TIMEOUT = 1.0
 _MAX_MESSAGE_BYTES = 1 << 20
-_LOW_PRIORITY = (PnlUpdate, LiquiditySnapshot, TradeTick)
-
-
-@attrs.frozen
-class Upgrade:
-    """
-    One attempt of a client to connect.
-
-    Attributes:
-        status: What it was answered: 101 if it was let in.
-    """
-
-    status: int
-
-
-@attrs.define
-class Refusal:
-    """
-    An order to refuse upgrades.
-
-    Attributes:
-        status: HTTP status to answer.
-        headers: Headers of the answer.
-        times: How many more it holds for; None is all.
-    """
-
-    status: int
-    headers: Mapping[str, str]
-    times: int | None
-
-    def use(self) -> bool:
-        """Tell whether it still holds, counting one use."""
-        if self.times is None:
-            return True
-        self.times -= 1
-        return self.times >= 0
+_NORMAL_CLOSURE = 1000
+_POLICY_VIOLATION = 1008
 
 
 class Hub:
@@ -99,8 +64,10 @@ class Hub:
         connections: Who is connected, oldest first; a tuple that is replaced as a
             whole, so that any thread may look.
         connections_changed: Guards the replacement, and is notified of it.
+        activity: Rings whenever something happened.
         refusal: The order to refuse upgrades, if there is one.
         floods: The floods under way.
+        tampers: The orders to tamper with messages.
     """
 
     def __init__(
@@ -112,13 +79,16 @@ class Hub:
         self.upgrades: Log[Upgrade] = Log()
         self.connections: tuple[Connection, ...] = ()
         self.connections_changed = threading.Condition()
+        self.activity = Activity()
         self.refusal: Refusal | None = None
         self.floods: set[Flood] = set()
+        self.tampers: list[Tamper] = []
         self._chain = chain
         self._ticks_by_itself = ticks_by_itself
         self._next_tick_at = 0.0
         self._tick_timer: asyncio.TimerHandle | None = None
         self._session_ids = count(1)
+        self._memories: dict[str, Memory] = {}
 
     @asynccontextmanager
     async def serve(self, listener: socket.socket) -> AsyncIterator[None]:
@@ -154,7 +124,8 @@ class Hub:
     def publish(self, trade: Trade) -> Trade:
         """Tell every session about a trade that landed, and return it."""
         for connection in self.connections:
-            self._send(connection, connection.session.see_trade(trade))
+            self._tell(connection, connection.session.see_trade(trade))
+        self.activity.ring()
         return trade
 
     def send(self, messages: Sequence[ServerMessage]) -> None:
@@ -172,19 +143,56 @@ class Hub:
         for connection in self.connections:
             self._disconnect(connection, code, reason)
 
+    def reset(self) -> None:
+        """End every connection with a TCP reset."""
+        for connection in self.connections:
+            self._detach(connection)
+            connection.reset()
+
+    def hang_up(self) -> None:
+        """End every connection once what was written has gone, without a close frame."""
+        for connection in self.connections:
+            self._detach(connection)
+            connection.hang_up()
+
     def _disconnect(self, connection: Connection, code: int, reason: str = "") -> None:
         self._detach(connection)
         connection.say_goodbye(code, reason)
 
-    def _send(self, connection: Connection, messages: Sequence[ServerMessage]) -> None:
+    def _tell(self, connection: Connection, messages: Sequence[ServerMessage]) -> None:
+        """Send what the chain or a command gave; a client far behind is cut off."""
         if not messages:
             return
+        high = sum(not isinstance(message, LOW_PRIORITY) for message in messages)
+        if high:
+            # What the service does to such a client is not documented.
+            allowed = self.options.limits.hi_capacity
+            if allowed and connection.unsent_high > allowed:
+                _logger.info("%r does not read; it is cut off", connection)
+                self._disconnect(connection, ABNORMAL_CLOSURE)
+                return
+        self._send(connection, messages)
+        if high:
+            connection.count_high(high)
+
+    def _send(self, connection: Connection, messages: Sequence[ServerMessage]) -> None:
         session_id = connection.session.session_id
+        if self.tampers:
+            messages = self._tamper(session_id, messages)
         connection.send(messages)
         for message in messages:
-            if not isinstance(message, _LOW_PRIORITY):
+            if not isinstance(message, LOW_PRIORITY):
                 self.sent.add(message, session_id)
                 _logger.info("session %d sent %s", session_id, describe(message))
+        self.activity.ring()
+
+    def _tamper(
+        self, session_id: int, messages: Sequence[ServerMessage]
+    ) -> Sequence[ServerMessage]:
+        for tamper in self.tampers:
+            messages = tamper.apply(session_id, messages)
+        self.tampers = [tamper for tamper in self.tampers if not tamper.is_over]
+        return messages
 
     # --- ticks ----------------------------------------------------------------
 
@@ -203,29 +211,42 @@ class Hub:
 
     def tick(self) -> None:
         """Let one flush interval's worth happen: sales land, prices move, rules fire."""
-        for trade in self._chain.land_due(self._chain.now_ms()):
+        now_ms = self._chain.now_ms()
+        for trade in self._chain.land_due(now_ms):
             self.publish(trade)
+        self._close_inactive(now_ms)
         mints: set[str] = set()
         for connection in self.connections:
             mints |= connection.session.mints
         self._chain.markets.advance(mints)
         for connection in self.connections:
-            self._send(connection, self._tick_of(connection))
+            self._tell(connection, self._tick_of(connection))
+        self.activity.ring()
 
     def _tick_of(self, connection: Connection) -> list[ServerMessage]:
         messages = connection.session.tick()
         if not connection.is_congested:
             return messages
         # A client that does not read gets no more of what will be stale.
-        return [m for m in messages if not isinstance(m, _LOW_PRIORITY)]
+        return [m for m in messages if not isinstance(m, LOW_PRIORITY)]
+
+    def _close_inactive(self, now_ms: int) -> None:
+        timeout_ms = self.options.inactivity_timeout_ms
+        if timeout_ms is None:
+            return
+        for connection in self.connections:
+            if now_ms - connection.heard_at_ms >= timeout_ms:
+                self._disconnect(connection, _NORMAL_CLOSURE, "inactivity timeout")
 
     # --- from one client ------------------------------------------------------
 
     async def _serve_client(self, request: web.Request) -> web.StreamResponse:
-        refused = self._refuse(request)
-        if refused is not None:
-            self.upgrades.add(Upgrade(refused.status))
-            return refused
+        key = request.headers.get("x-api-key", "")
+        if self.refusal is not None and self.refusal.use():
+            return self._refuse(self.refusal.status, "refused", self.refusal.headers)
+        verdict = judge(key, self.connections, self.options)
+        if verdict is not None and verdict.status is not None:
+            return self._refuse(verdict.status, verdict.error.message)
         # Without autoclose the last frame is left to us, where we closed first.
         websocket = web.WebSocketResponse(
             compress=False,
@@ -234,43 +255,63 @@ class Hub:
             max_msg_size=_MAX_MESSAGE_BYTES,
         )
         await websocket.prepare(request)
-        connection = self._attach(request)
+        connection = self._new_connection(request, key)
         try:
-            if self.options.hello == "first":
-                self._open_later(connection)
+            if verdict is not None and not self._is_let_in(connection, verdict):
+                self._turn_away(connection, verdict)
+            else:
+                self._attach(connection)
             async for received in websocket:
                 if received.type is WSMsgType.TEXT:
                     self._on_text(connection, received.data)
                 elif received.type is WSMsgType.BINARY:
-                    self._send(connection, [_invalid("binary frames are unknown here")])
+                    self._tell(connection, [_invalid("binary frames are unknown here")])
         finally:
             self._detach(connection)
             connection.end()
         return websocket
 
-    def _refuse(self, request: web.Request) -> web.Response | None:
-        if self.refusal is not None and self.refusal.use():
-            return _refused(self.refusal.status, "refused", self.refusal.headers)
-        key = request.headers.get("x-api-key", "")
-        known = self.options.api_keys
-        if not key or (known is not None and key not in known):
-            return _refused(401, "missing or unknown API key in x-api-key")
-        allowed = self.options.limits.max_sessions_per_api_key
-        if allowed and sum(c.api_key == key for c in self.connections) >= allowed:
-            return _refused(429, "max_sessions_per_api_key limit reached")
-        return None
+    def _refuse(
+        self, status: int, problem: str, headers: Mapping[str, str] | None = None
+    ) -> web.Response:
+        self.upgrades.add(Upgrade(status))
+        self.activity.ring()
+        return web.json_response({"error": problem}, status=status, headers=headers)
 
-    def _attach(self, request: web.Request) -> Connection:
+    def _new_connection(self, request: web.Request, key: str) -> Connection:
         transport = request.transport
         if not isinstance(transport, asyncio.Transport):
             raise ConnectionResetError("the client left during its upgrade")
-        session = SimSession(next(self._session_ids), self._chain, self.options)
-        key = request.headers["x-api-key"]
-        connection = Connection(key, session, transport)
+        session = SimSession(
+            next(self._session_ids),
+            self._chain,
+            self.options,
+            self._memories.setdefault(key, {}),
+        )
+        return Connection(key, session, transport, self._chain.now_ms())
+
+    def _is_let_in(self, connection: Connection, verdict: Verdict) -> bool:
+        """Make room for a session too many, if that is how it is."""
+        if verdict.denial != "drop_older":
+            return False
+        key = connection.api_key
+        older = next(other for other in self.connections if other.api_key == key)
+        self._disconnect(older, _POLICY_VIOLATION, "replaced by a newer session")
+        return True
+
+    def _turn_away(self, connection: Connection, verdict: Verdict) -> None:
+        self.upgrades.add(Upgrade(101), connection.session.session_id)
+        if verdict.denial == "error":
+            self._send(connection, [verdict.error])
+        connection.say_goodbye(_POLICY_VIOLATION, verdict.error.message)
+
+    def _attach(self, connection: Connection) -> None:
+        session_id = connection.session.session_id
         self._set_connections((*self.connections, connection))
-        self.upgrades.add(Upgrade(101), session.session_id)
-        _logger.info("session %d connected", session.session_id)
-        return connection
+        self.upgrades.add(Upgrade(101), session_id)
+        _logger.info("session %d connected", session_id)
+        if self.options.hello == "first":
+            self._open_later(connection)
 
     def _detach(self, connection: Connection) -> None:
         if connection in self.connections:
@@ -281,15 +322,17 @@ class Hub:
         with self.connections_changed:
             self.connections = tuple(connections)
             self.connections_changed.notify_all()
+        self.activity.ring()
 
     def _on_text(self, connection: Connection, text: str) -> None:
         if connection not in self.connections:
             # It was told to go, and may still be talking.
             return
+        connection.heard_at_ms = self._chain.now_ms()
         try:
             message = decode_client_message(text)
         except DecodeError as error:
-            self._send(connection, [_invalid(str(error))])
+            self._tell(connection, [_invalid(str(error))])
             return
         session_id = connection.session.session_id
         self.received.add(message, session_id)
@@ -299,6 +342,7 @@ class Hub:
             if self.options.hello == "after_configure":
                 self._open_later(connection)
         self._answer(connection, connection.receive(message))
+        self.activity.ring()
 
     def _open_later(self, connection: Connection) -> None:
         delay = self.options.hello_delay
@@ -308,15 +352,18 @@ class Hub:
             self._open(connection)
 
     def _open(self, connection: Connection) -> None:
-        if connection in self.connections and not connection.is_open:
-            is_first = self.options.hello == "first"
-            greeting = connection.session.greet() if is_first else []
-            self._answer(connection, connection.open(greeting))
+        if connection not in self.connections or connection.is_open:
+            return
+        is_first = self.options.hello == "first"
+        greeting = connection.session.greet() if is_first else []
+        self._answer(connection, connection.open(greeting))
 
     def _answer(self, connection: Connection, messages: list[ServerMessage]) -> None:
-        self._send(connection, messages)
-        code = self.options.close_after_hello
-        if code is not None and any(isinstance(m, HelloOk) for m in messages):
+        self._tell(connection, messages)
+        code, error = self.options.close_after_hello, self.options.hello_error
+        if code is not None and any(
+            isinstance(message, HelloOk) or message is error for message in messages
+        ):
             self._disconnect(connection, code)
 
     def _buy_starters(self, wallets: Iterable[str]) -> None:
@@ -328,9 +375,3 @@ class Hub:
 
 def _invalid(problem: str) -> ServerError:
     return ServerError(code="invalid_message", message=problem)
-
-
-def _refused(
-    status: int, problem: str, headers: Mapping[str, str] | None = None
-) -> web.Response:
-    return web.json_response({"error": problem}, status=status, headers=headers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal, TypedDict
 
 import attrs
 
@@ -11,8 +11,9 @@ from lasersell.errors import ConfigurationError
 from lasersell.protocol.mirror import MirrorConfig
 from lasersell.protocol.server import Limits, ServerError
 from lasersell.sim.readings import Readings, one_of
+from lasersell.sim.tiers import TierName, tier_named
 
-__all__ = ["DEFAULT_LIMITS", "Denial", "SimOptions"]
+__all__ = ["DEFAULT_LIMITS", "Denial", "OptionFields", "SimOptions", "make_options"]
 
 DEFAULT_LIMITS = Limits(
     hi_capacity=1024,
@@ -58,7 +59,8 @@ class SimOptions:
             service is reported to do; ``never``: the server accepts the connection
             and stays mute.
         hello_delay: Seconds by which ``hello_ok`` is late.
-        hello_error: Sent in place of ``hello_ok``; None sends ``hello_ok``.
+        hello_error: Sent in place of ``hello_ok``, and then only pings are answered;
+            None sends ``hello_ok``.
         close_after_hello: Close code sent right after ``hello_ok``; 1006 cuts the
             connection without a close frame; None keeps it open.
         limits: What ``hello_ok`` announces and the server enforces; 0 is no limit.
@@ -133,3 +135,61 @@ class SimOptions:
     guard_timeout_ms: int = 30_000
     mirror_defaults: MirrorConfig = attrs.field(factory=MirrorConfig)
     readings: Readings = attrs.field(factory=Readings)
+
+
+class OptionFields(TypedDict, total=False):
+    """The fields of :class:`SimOptions`, each of which may be left out."""
+
+    api_keys: Iterable[str] | None
+    unknown_key: Literal["401", "403", "429", "error", "close"]
+    too_many_sessions: Denial
+    hello: Literal["first", "after_configure", "never"]
+    hello_delay: float
+    hello_error: ServerError | None
+    close_after_hello: int | None
+    limits: Limits
+    inactivity_timeout_ms: int | None
+    advanced_exits: bool
+    auto_sell_after_ms: int | None
+    auto_buy_after_ms: int | None
+    refresh_after_ms: int | None
+    position_ids: Literal["kept", "renewed"]
+    exit_state: Literal["forgotten", "kept"]
+    liquidity_snapshots: bool
+    trade_ticks: bool
+    watched_exits: bool
+    starter_holdings: int
+    require_exit_condition: bool
+    guard_timeout_ms: int
+    mirror_defaults: MirrorConfig
+    readings: Readings
+
+
+def make_options(
+    tier: TierName | None, pnl_flush_ms: int | None, fields: OptionFields
+) -> SimOptions:
+    """
+    Return options from a tier's, and what differs from them.
+
+    Args:
+        tier: The tier; None is none.
+        pnl_flush_ms: The flush interval; None takes it from the limits.
+        fields: What to set, whatever the tier says.
+
+    Raises:
+        ConfigurationError: If a value is wrong, or there is no such tier or option.
+    """
+    named: dict[str, Any] = {}
+    if tier is not None:
+        named = attrs.asdict(tier_named(tier), recurse=False)
+    named |= fields
+    unknown = named.keys() - {field.name for field in attrs.fields(SimOptions)}
+    if unknown:
+        raise ConfigurationError(
+            f"there is no option {', '.join(sorted(unknown))}; see SimOptions"
+        )
+    options = SimOptions(**named)
+    if pnl_flush_ms is None:
+        return options
+    limits = attrs.evolve(options.limits, pnl_flush_ms=pnl_flush_ms)
+    return attrs.evolve(options, limits=limits)

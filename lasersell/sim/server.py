@@ -9,31 +9,38 @@ were given and never in the middle of a tick.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from lasersell._clock import SYSTEM_CLOCK, Clock, Deadline
 from lasersell.errors import ConfigurationError
 from lasersell.protocol.client import ClientMessage
-from lasersell.protocol.server import Limits, PnlUpdate, ServerMessage
+from lasersell.protocol.server import PnlUpdate, ServerMessage
+from lasersell.sim.admission import Refusal, Upgrade
 from lasersell.sim.background import Background
 from lasersell.sim.chain import DEFAULT_QUOTE_UNITS, Chain
 from lasersell.sim.clock import ManualClock
 from lasersell.sim.connection import ABNORMAL_CLOSURE, BINARY, TEXT, frame, text_frames
+from lasersell.sim.faults import Faults
 from lasersell.sim.flood import Flood
-from lasersell.sim.hub import PATH, Hub, Refusal, Upgrade
-from lasersell.sim.ledger import Holding, Trade
+from lasersell.sim.hub import PATH, Hub
 from lasersell.sim.log import Log
-from lasersell.sim.options import DEFAULT_LIMITS, SimOptions
+from lasersell.sim.options import OptionFields, make_options
 from lasersell.sim.session import SimSession
+from lasersell.sim.tiers import TierName
+from lasersell.sim.world import World
+
+if TYPE_CHECKING:
+    # Part of the standard library only from Python 3.11 on.
+    from typing_extensions import Unpack
 
 __all__ = ["SimServer"]
 
 
-class SimServer:
+class SimServer(World):
     """
     An embedded stream server; a context manager that starts and stops it.
 
@@ -45,14 +52,20 @@ class SimServer:
     Args:
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
-        seed: What mints and price paths depend on; the same seed gives the same.
+        seed: What mints, price paths and garbage depend on; the same seed and the
+            same commands at the same ticks give the same frames.
         volatility_pct: Standard deviation of one tick's price move in percent;
             0 lets prices stand still.
         wallets: Registered wallets; None accepts every valid public key.
         clock: Where time comes from. With a :class:`ManualClock` nothing ticks
             until :meth:`step` is called.
-        pnl_flush_ms: Milliseconds between two ticks; None takes it from ``limits``.
-        api_keys: See :class:`SimOptions`, as for all that follow.
+        tier: The tier of the service whose limits and gifts hold; None is none of
+            them, with the limits of the specification's example.
+        pnl_flush_ms: Milliseconds between two ticks; None takes it from the limits.
+        options: The fields of :class:`SimOptions`, before those of the tier.
+
+    Attributes:
+        faults: What may go wrong, on purpose.
     """
 
     def __init__(
@@ -64,40 +77,20 @@ class SimServer:
         volatility_pct: float = 0.02,
         wallets: Iterable[str] | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        tier: TierName | None = None,
         pnl_flush_ms: int | None = None,
-        api_keys: Iterable[str] | None = None,
-        hello: Literal["first", "after_configure", "never"] = "first",
-        hello_delay: float = 0.0,
-        close_after_hello: int | None = None,
-        limits: Limits = DEFAULT_LIMITS,
-        auto_sell_after_ms: int | None = None,
-        position_ids: Literal["kept", "renewed"] = "kept",
-        liquidity_snapshots: bool = False,
-        starter_holdings: int = 0,
-        require_exit_condition: bool = False,
+        **options: Unpack[OptionFields],
     ) -> None:
-        if pnl_flush_ms is not None:
-            limits = attrs.evolve(limits, pnl_flush_ms=pnl_flush_ms)
-        self._chain = Chain(
+        chain = Chain(
             clock=clock, seed=seed, volatility_pct=volatility_pct, wallets=wallets
         )
-        self._hub = Hub(
-            self._chain,
-            SimOptions(
-                api_keys=api_keys,
-                hello=hello,
-                hello_delay=hello_delay,
-                close_after_hello=close_after_hello,
-                limits=limits,
-                auto_sell_after_ms=auto_sell_after_ms,
-                position_ids=position_ids,
-                liquidity_snapshots=liquidity_snapshots,
-                starter_holdings=starter_holdings,
-                require_exit_condition=require_exit_condition,
-            ),
+        hub = Hub(
+            chain,
+            make_options(tier, pnl_flush_ms, options),
             ticks_by_itself=not isinstance(clock, ManualClock),
         )
-        self._background = Background(self._hub.serve)
+        super().__init__(chain, hub, Background(hub.serve))
+        self.faults = Faults(hub, self._background, seed)
         self._clock = clock
         self._host = host
         self._port = port
@@ -167,142 +160,6 @@ class SimServer:
         self._port = listener.getsockname()[1]
         return listener
 
-    # --- the chain ------------------------------------------------------------
-
-    def buy(
-        self,
-        wallet: str,
-        mint: str | None = None,
-        *,
-        quote_units: int = DEFAULT_QUOTE_UNITS,
-        tokens: int | None = None,
-        profits_pct: Iterable[float] | None = None,
-    ) -> Holding:
-        """
-        Land a buy; clients that track the wallet are told.
-
-        Args:
-            wallet: Who buys; base58.
-            mint: What; None makes up a new token.
-            quote_units: What it costs, in lamports; the entry of the position.
-            tokens: How many tokens that buys, in atomic units; None lets the pool
-                decide.
-            profits_pct: The position's profit in percent, one value for each tick
-                on which some client tracks it; it stays at the last. None lets the
-                price walk by itself.
-
-        Returns:
-            The new holding; the server's methods take it for a position.
-
-        Raises:
-            ConfigurationError: If an argument is wrong, or the wallet holds the
-                token already.
-        """
-
-        def land() -> Holding:
-            trade = self._chain.buy(
-                wallet,
-                mint,
-                quote_units=quote_units,
-                tokens=tokens,
-                profits_pct=profits_pct,
-            )
-            return self._hub.publish(trade).holding
-
-        return self._background.call(land)
-
-    def sell(
-        self,
-        position: Holding | int | str,
-        *,
-        tokens: int | None = None,
-        reason: str = "manual",
-    ) -> Trade:
-        """
-        Land a sale at the current price; clients that track the wallet are told.
-
-        Args:
-            position: A holding, a position id or a token account.
-            tokens: How many, in atomic units; None is all.
-            reason: The reason that ``position_closed`` gives.
-
-        Raises:
-            ConfigurationError: If no such position is held, or not that much of it.
-        """
-        return self._background.call(
-            lambda: self._hub.publish(
-                self._chain.sell(self._find(position), tokens=tokens, reason=reason)
-            )
-        )
-
-    def land_exit(self, position: Holding | int | str) -> Trade:
-        """
-        Land the sale of the last exit signal, as a client does that submits it.
-
-        Args:
-            position: A holding, a position id or a token account.
-
-        Raises:
-            ConfigurationError: If no exit signal is waiting for it.
-        """
-
-        def land() -> Trade:
-            holding = self._find(position)
-            pending = self._chain.orders.last_exit(holding.token_account)
-            if pending is None:
-                raise ConfigurationError(
-                    f"no exit signal was sent for {holding.token_account}; "
-                    "use sell() for a sale of the wallet's own"
-                )
-            return self._hub.publish(self._chain.land_exit(holding, pending))
-
-        return self._background.call(land)
-
-    def set_profit(self, position: Holding | int | str, profit_pct: float) -> None:
-        """Give a position this profit in percent from the next tick on."""
-        self._background.call(
-            lambda: self._chain.set_profit(self._find(position), profit_pct)
-        )
-
-    def set_profit_path(
-        self, position: Holding | int | str, profits_pct: Iterable[float]
-    ) -> None:
-        """Script a position's profit in percent, one value for each tick to come."""
-        self._background.call(
-            lambda: self._chain.set_profit_path(self._find(position), profits_pct)
-        )
-
-    def register_wallet(self, wallet: str) -> None:
-        """Accept a wallet from now on, if not all are accepted anyway."""
-        self._background.call(lambda: self._chain.register(wallet))
-
-    def holdings(self, wallet: str | None = None) -> tuple[Holding, ...]:
-        """Return what a wallet holds now, oldest first; None asks for all wallets."""
-        return self._background.call(lambda: self._chain.ledger.holdings(wallet))
-
-    def trades(self) -> tuple[Trade, ...]:
-        """Return every buy and sale that landed, oldest first."""
-        return self._background.call(lambda: tuple(self._chain.ledger.trades))
-
-    def _find(self, position: Holding | int | str) -> Holding:
-        holding = self._lookup(position)
-        if holding is None:
-            name = position if not isinstance(position, Holding) else position.mint
-            raise ConfigurationError(f"no wallet holds position {name!r} any more")
-        return holding
-
-    def _lookup(self, position: Holding | int | str) -> Holding | None:
-        ledger = self._chain.ledger
-        if isinstance(position, Holding):
-            return ledger.holding(position.token_account)
-        if isinstance(position, str):
-            return ledger.holding(position)
-        for connection in self._hub.connections:
-            tracked = connection.session.positions.get(position)
-            if tracked is not None:
-                return tracked.holding
-        return next((h for h in ledger.holdings() if h.position_id == position), None)
-
     # --- ticks ----------------------------------------------------------------
 
     def step(self, ticks: int = 1) -> None:
@@ -370,6 +227,24 @@ class SimServer:
                         f"{timeout} s, not {number}"
                     )
                 self._hub.connections_changed.wait(deadline.remaining())
+
+    def wait_until(
+        self, predicate: Callable[[], object], timeout: float | None = 5.0
+    ) -> None:
+        """
+        Block until a predicate is true; it may ask this server anything.
+
+        It is called each time something happened here: a tick, a trade, a message
+        in either direction, a client that came or went.
+
+        Args:
+            predicate: Called in this thread, once at least.
+            timeout: Seconds to wait; None waits for ever.
+
+        Raises:
+            TimeoutError: If it did not become true in time.
+        """
+        self._hub.activity.wait_until(predicate, timeout)
 
     def change_options(self, **changes: Any) -> None:
         """Change fields of :class:`SimOptions` for connections to come."""

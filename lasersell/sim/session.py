@@ -130,6 +130,8 @@ class SimSession:
 
     def receive(self, message: ClientMessage) -> list[ServerMessage]:
         """Return the answer to a command; an ``error`` frame if it is refused."""
+        if self._options.hello_error is not None and not isinstance(message, Ping):
+            return self.greet()
         needs_configure = not isinstance(message, (Ping, Configure))
         try:
             if needs_configure and not self.is_configured:
