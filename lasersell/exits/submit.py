@@ -218,7 +218,18 @@ class Submitter:
             failure = error.__cause__
             if not isinstance(failure, HttpFailure) or failure.timed_out:
                 raise
-        return self._submit_once(link, signed)
+        try:
+            return self._submit_once(link, signed)
+        except TxError as error:
+            if not failure.was_sent:
+                raise
+            raise TxError(
+                f"{error}; but it may have been taken the first time",
+                stage="submit",
+                target=link.label,
+                is_retryable=True,
+                detail=error.detail,
+            ) from error
 
     def _submit_once(self, link: RpcLink, signed: SignedTransaction) -> Submission:
         config = {"encoding": "base64", **link.target.config}
