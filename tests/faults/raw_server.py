@@ -190,6 +190,7 @@ class RawServer:
                 sock, _ = self._listener.accept()
             except OSError:
                 return
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer = Peer(sock, len(self.peers) + 1, self._stopping)
             self.peers.append(peer)
             thread = threading.Thread(
@@ -198,8 +199,8 @@ class RawServer:
                 name=f"raw-server-{peer.number}",
                 daemon=True,
             )
-            self._threads.append(thread)
             thread.start()
+            self._threads = [t for t in self._threads if t.is_alive()] + [thread]
 
     def _run(self, peer: Peer) -> None:
         script = self._scripts[min(peer.number, len(self._scripts)) - 1]

@@ -1,0 +1,122 @@
+"""A thousand connections in a row: nothing lost, nothing repeated, nothing leaked."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import threading
+
+import pytest
+
+from lasersell.errors import LaserSellError
+from lasersell.stream import backoff
+from lasersell.stream.client import StreamConnection
+from tests.faults.client import connect
+from tests.faults.memory import MIB, resident_bytes
+from tests.faults.raw_server import Peer, RawServer
+from tests.faults.wire import close_frame, event, event_number, pnl_frame
+
+WARM_UP = 20
+
+_SIOCOUTQNSD = 0x894B
+"""Asks Linux for the bytes that have not left a socket yet."""
+
+
+class _Fickle:
+    """
+    A server that sends some events and ends the connection, each time another way.
+
+    Attributes:
+        sent: Events whose last byte has reached the client's socket.
+    """
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self._chance = random.Random(5)
+
+    def __call__(self, peer: Peer) -> None:
+        peer.greet()
+        count = self._chance.randrange(50)
+        numbers = range(self.sent, self.sent + count)
+        peer.send(*[event(number) + pnl_frame() for number in numbers])
+        half = event(999_999)[: self._chance.randrange(10)]
+        ending = self._chance.choice(["eof", "reset", "close", "half", "half reset"])
+        if ending.startswith("half"):
+            peer.send(half)
+        _wait_until_sent(peer)
+        self.sent += count
+        if ending == "close":
+            peer.send(close_frame(1012))
+            peer.drain()
+        elif ending.endswith("reset"):
+            peer.reset()
+
+
+def _wait_until_sent(peer: Peer) -> None:
+    # What has left our socket has reached the client's: both are on this machine.
+    # There is no event to wait for, but it takes microseconds.
+    while any(fcntl.ioctl(peer.sock, _SIOCOUTQNSD, bytes(4))):
+        os.sched_yield()
+
+
+def _follow(connection: StreamConnection, ends: int) -> list[int]:
+    """Return the events up to the given number of disconnects."""
+    numbers = []
+    while ends:
+        message = connection.recv(timeout=10)
+        assert message is not None
+        number = event_number(message)
+        if number is not None:
+            numbers.append(number)
+        ends -= message.type == "disconnected"
+    return numbers
+
+
+def _ping_on(connection: StreamConnection, stop: threading.Event) -> None:
+    while not stop.is_set():
+        try:
+            connection.sender.ping()
+        except LaserSellError:
+            stop.wait(0.001)
+
+
+@pytest.mark.parametrize("writing", [False, True], ids=["reading", "writing too"])
+@pytest.mark.parametrize(
+    "times",
+    [50, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(200)])],
+    ids=str,
+)
+def test_forced_reconnects_lose_and_leak_nothing(
+    times: int, writing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every event that reached our socket comes once, in order; nothing grows."""
+    monkeypatch.setattr(backoff, "FIRST_DELAY", 0.001)
+    monkeypatch.setattr(backoff, "LARGEST_DELAY", 0.001)
+    server_side = _Fickle()
+    stop = threading.Event()
+    with RawServer(server_side) as server, connect(server.endpoint) as connection:
+        pinger = threading.Thread(target=_ping_on, args=(connection, stop))
+        if writing:
+            pinger.start()
+        numbers = _follow(connection, WARM_UP)
+        before = _holdings()
+        numbers += _follow(connection, times)
+        after = _holdings()
+        stop.set()
+        if writing:
+            pinger.join()
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) > times
+    assert after[0] <= before[0] + 1
+    assert after[1] <= before[1] + 3
+    assert after[2] - before[2] < 5 * MIB, "the process grew"
+
+
+def _holdings() -> tuple[int, int, int]:
+    """Return how many threads, descriptors and bytes this process holds."""
+    return (
+        threading.active_count(),
+        len(os.listdir("/proc/self/fd")),
+        resident_bytes(),
+    )
