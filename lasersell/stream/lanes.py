@@ -2,7 +2,7 @@
 The hand-over from the reader to the consumer: two lanes behind one mutex.
 
 The high lane is a ``queue.Queue`` that never drops, the low lane a deque that
-drops its oldest. Producers put whole batches under the queue's mutex and ring a
+drops its oldest. Producers put whole batches under the mutex and ring a
 doorbell once. A consumer takes no lock at all: it pops, and only when both lanes
 are empty it waits on its doorbell. So it can be interrupted by a signal handler
 that closes the stream, and it costs nothing that another thread could hold.
@@ -75,9 +75,9 @@ class Lanes(Generic[E]):
         self._on_room: Callable[[], None] = lambda: None
         self._high: queue.Queue[E] = queue.Queue()
         self._low: deque[E] = deque(maxlen=low_capacity)
-        # The queue's own mutex guards the order of puts and the four counters
-        # below. Held for a few appends, never by a consumer.
-        self._mutex = self._high.mutex
+        # Guards the order of puts and the four counters below. Held for a few
+        # appends, never by a consumer. Not the queue's own: gevent's has none.
+        self._mutex = threading.Lock()
         self._high_put = 0
         self._low_put = 0
         self._high_water = 0
