@@ -41,6 +41,7 @@ __all__ = [
     "claim",
     "hold",
     "lock_directory",
+    "lock_file",
 ]
 
 log = logging.getLogger(__name__)
@@ -218,7 +219,7 @@ def _take(prefix: Path, slots: int | None) -> KeyHold:
         path = prefix.with_suffix(f".{slot}.lock")
         record_path = prefix.with_suffix(f".{slot}.json")
         record = _read(record_path)
-        lock = _lock(path)
+        lock = lock_file(path)
         if lock is not None:
             return KeyHold(lock, record_path, slot, max(allowed, record.slots))
         if slots is None:
@@ -228,12 +229,22 @@ def _take(prefix: Path, slots: int | None) -> KeyHold:
     raise SessionInUseError(next((pid for pid in holders if _is_alive(pid)), None))
 
 
-def _lock(path: Path) -> BaseFileLock | None:
+def lock_file(path: Path) -> BaseFileLock | None:
+    """
+    Lock a file for this process, made if it is not there; None if another one has it.
+
+    Released by ``release()`` of the result, from any thread, or by the end of the
+    process.
+
+    Raises:
+        OSError: It cannot be made or locked.
+        MissingExtraError: The extra ``exclusive`` is not installed.
+    """
     try:
         # The rest of this package works without the extra.
         from filelock import FileLock, Timeout  # noqa: PLC0415
     except ImportError as error:
-        raise MissingExtraError("an exclusive session", "exclusive") from error
+        raise MissingExtraError("a lock between processes", "exclusive") from error
     # Any thread may release it, and a file system without locks is an error.
     lock = FileLock(path, mode=0o600, thread_local=False, fallback_to_soft=False)
     try:
