@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import random
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ from lasersell.errors import ConfigurationError
 from lasersell.sim.chain import Chain
 from lasersell.sim.clock import ManualClock
 from lasersell.sim.ledger import Holding
-from lasersell.sim.orders import PendingExit
+from lasersell.sim.orders import PendingBuy, PendingExit
 from tests.unit.sim.world import MINT, OTHER, WALLET
 
 
@@ -205,3 +207,101 @@ def test_a_holding_sold_otherwise_has_no_exit_pending() -> None:
     chain.orders.expect_exit(holding.token_account, PendingExit("stop_loss", 5))
     chain.sell(holding, reason="manual")
     assert chain.land_due(5) == []
+
+
+def test_a_partial_exit_lands_alone() -> None:
+    """A level's sale sells its tokens and leaves the other exits under way."""
+    chain = _chain()
+    holding = _bought(chain, tokens=1000)
+    account = holding.token_account
+    chain.orders.expect_exit(account, PendingExit("target_profit", 5, 0, 250))
+    chain.orders.expect_exit(account, PendingExit("stop_loss", None))
+    (trade,) = chain.land_due(5)
+    assert (trade.tokens, trade.balance, trade.level_index) == (250, 750, 0)
+    assert chain.orders.last_exit(account) == PendingExit("stop_loss", None)
+
+
+def test_a_partial_exit_sells_no_more_than_is_held() -> None:
+    """What the wallet sold itself meanwhile is not sold twice."""
+    chain = _chain()
+    holding = _bought(chain, tokens=1000)
+    chain.sell(holding, tokens=900, reason="manual")
+    trade = chain.land_exit(holding, PendingExit("target_profit", None, 0, 250))
+    assert (trade.tokens, trade.balance) == (100, 0)
+
+
+def test_a_partial_and_a_full_exit_may_be_due_at_once() -> None:
+    """The partial sale lands first, the full one sells the rest, nothing lands twice."""
+    chain = _chain()
+    holding = _bought(chain, tokens=1000)
+    account = holding.token_account
+    chain.orders.expect_exit(account, PendingExit("target_profit", 5, 0, 250))
+    chain.orders.expect_exit(account, PendingExit("stop_loss", 5))
+    chain.orders.expect_exit(account, PendingExit("target_profit", 5, 1, 1))
+    trades = chain.land_due(5)
+    assert [trade.tokens for trade in trades] == [250, 750]
+
+
+def test_a_mirror_buy_lands_and_names_its_source() -> None:
+    """A due buy costs what was signalled, and the holding knows whom it copies."""
+    chain = _chain()
+    mint = chain.markets.add(quote="USD1", market_type="raydium_cpmm").mint
+    chain.orders.expect_buy(PendingBuy(WALLET, mint, 77, OTHER, True, 5))
+    (trade,) = chain.land_due(5)
+    assert trade.holding.mirror_source == OTHER
+    assert (trade.quote_units, trade.holding.quote) == (77, "USD1")
+    assert chain.orders.buys() == []
+
+
+def test_a_mirror_buy_nobody_can_pay_comes_to_nothing() -> None:
+    """A due buy that fails on the chain is forgotten, and the others land."""
+    chain = _chain()
+    chain.ledger.fund(WALLET, 10)
+    chain.orders.expect_buy(PendingBuy(WALLET, MINT, 77, OTHER, True, 5))
+    chain.orders.expect_buy(PendingBuy(OTHER, MINT, 77, WALLET, True, 5))
+    (trade,) = chain.land_due(5)
+    assert trade.holding.wallet == OTHER
+    assert chain.orders.buys() == []
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_balance_is_ever_negative(seed: int) -> None:
+    """Whatever is tried in whatever order, tokens and funds stay above nothing."""
+    rng = random.Random(seed)
+    chain = _chain(seed=seed, volatility_pct=10.0)
+    mints = [chain.markets.add().mint for _ in range(3)]
+    for wallet in (WALLET, OTHER):
+        chain.ledger.fund(wallet, 10**9)
+
+    def trade() -> None:
+        wallet, mint = rng.choice((WALLET, OTHER)), rng.choice(mints)
+        held = [h for h in chain.ledger.holdings(wallet) if h.mint == mint]
+        if not held:
+            chain.buy(wallet, mint, quote_units=rng.randint(1, 10**9))
+        elif rng.random() < 0.3:
+            tokens = rng.choice([None, rng.randint(0, held[0].tokens)])
+            due_ms = rng.choice([None, chain.now_ms()])
+            level = rng.choice([None, 0, 1])
+            chain.orders.expect_exit(
+                held[0].token_account, PendingExit("x", due_ms, level, tokens)
+            )
+        else:
+            chain.sell(held[0], tokens=rng.randint(-5, held[0].tokens * 2), reason="x")
+
+    for _ in range(200):
+        with contextlib.suppress(ConfigurationError):
+            trade()
+        chain.markets.advance(mints)
+        with contextlib.suppress(ConfigurationError):
+            chain.land_due(chain.now_ms())
+        assert all(h.tokens > 0 for h in chain.ledger.holdings())
+        for wallet in (WALLET, OTHER):
+            funds = chain.ledger.funds(wallet)
+            spent = sum(
+                -t.quote_units if t.side == "buy" else t.quote_units
+                for t in chain.ledger.trades
+                if t.holding.wallet == wallet
+            )
+            assert funds is not None
+            assert funds >= 0
+            assert funds == 10**9 + spent

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lasersell.errors import ConfigurationError
-from lasersell.sim.ledger import Holding, Ledger, Trade
+from lasersell.sim.ledger import Holding, InsufficientFundsError, Ledger, Trade
 
 _HOLDING = Holding(
     position_id=1,
@@ -105,3 +105,71 @@ def test_a_balance_is_what_was_bought_less_what_was_sold(amounts: list[int]) -> 
             continue
     sold = sum(trade.tokens for trade in ledger.trades if trade.side == "sell")
     assert ledger.balance("wallet", "mint") == 1000 - sold >= 0
+
+
+def test_a_trade_has_a_price() -> None:
+    """The price of one whole token is what the trade paid, at the token's decimals."""
+    trade = Ledger().buy(attrs.evolve(_HOLDING, tokens=2_000_000, decimals=6))
+    assert trade.price_quote == 250
+
+
+def test_a_funded_wallet_spends_what_it_has() -> None:
+    """A buy is paid and a sale received; too dear a buy is refused and changes nothing."""
+    ledger = Ledger()
+    ledger.fund("wallet", 600)
+    ledger.buy(_HOLDING)
+    assert ledger.funds("wallet") == 100
+    dear = attrs.evolve(_HOLDING, token_account="other", entry_quote_units=101)
+    with pytest.raises(InsufficientFundsError, match="has 100 SOL"):
+        ledger.buy(dear)
+    assert ledger.holdings() == (_HOLDING,)
+    _sell(ledger, 1000)
+    assert ledger.funds("wallet") == 107
+
+
+def test_a_wallet_that_was_never_funded_pays_for_anything() -> None:
+    """Its funds are unknown, before and after; another asset is another purse."""
+    ledger = Ledger()
+    ledger.fund("wallet", 1, "USD1")
+    ledger.buy(_HOLDING)
+    assert ledger.funds("wallet") is None
+    assert ledger.funds("wallet", "USD1") == 1
+
+
+def test_nobody_is_funded_with_less_than_nothing() -> None:
+    """A negative amount is refused."""
+    with pytest.raises(ConfigurationError, match="0 quote units or more"):
+        Ledger().fund("wallet", -1)
+
+
+def test_sales_are_found_by_wallet_and_token() -> None:
+    """What was sold is asked for by who, by what, or altogether."""
+    ledger = Ledger()
+    ledger.buy(_HOLDING)
+    sale = _sell(ledger, 10)
+    assert ledger.sales() == ledger.sales("wallet") == (sale,)
+    assert ledger.sales(mint="mint") == ledger.sales("wallet", "mint") == (sale,)
+    assert ledger.sales("other") == ledger.sales(mint="other") == ()
+
+
+def test_the_gain_of_an_opening_is_what_came_back_less_what_it_cost() -> None:
+    """All sales of one opening count, and those of another do not."""
+    ledger = Ledger()
+    ledger.buy(_HOLDING)
+    for _ in range(2):
+        _sell(ledger, 500)
+    assert ledger.gain(1) == 7 + 7 - 500
+    ledger.buy(attrs.evolve(_HOLDING, position_id=2))
+    assert ledger.gain(2) == -500
+
+
+def test_a_copy_stays_as_it_is() -> None:
+    """What is booked later is not in a copy made before."""
+    ledger = Ledger()
+    ledger.fund("wallet", 600)
+    copy = ledger.copy()
+    ledger.buy(_HOLDING)
+    assert copy.trades == []
+    assert copy.holdings() == ()
+    assert copy.funds("wallet") == 600
+    assert ledger.copy().holdings() == (_HOLDING,)

@@ -6,7 +6,13 @@ import attrs
 import pytest
 
 from lasersell.errors import ConfigurationError
-from lasersell.sim.options import DEFAULT_LIMITS, SimOptions
+from lasersell.sim.options import (
+    DEFAULT_LIMITS,
+    OptionFields,
+    SimOptions,
+    make_options,
+)
+from lasersell.sim.tiers import TIERS
 
 
 def test_the_default_limits_are_those_of_the_specification() -> None:
@@ -28,7 +34,15 @@ def test_a_key_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"hello": "maybe"}, {"position_ids": "lost"}], ids=str
+    "options",
+    [
+        {"hello": "maybe"},
+        {"position_ids": "lost"},
+        {"exit_state": "lost"},
+        {"unknown_key": "drop_older"},
+        {"too_many_sessions": "500"},
+    ],
+    ids=str,
 )
 def test_a_choice_that_does_not_exist_is_refused(options: dict[str, Any]) -> None:
     """A misspelt choice is an error, not the default."""
@@ -41,3 +55,34 @@ def test_a_flush_interval_of_nothing_is_refused() -> None:
     limits = attrs.evolve(DEFAULT_LIMITS, pnl_flush_ms=0)
     with pytest.raises(ConfigurationError, match="pnl_flush_ms"):
         SimOptions(limits=limits)
+
+
+def test_every_option_is_described_and_typed() -> None:
+    """The documentation and the typed keyword arguments have every field."""
+    names = {field.name for field in attrs.fields(SimOptions)}
+    assert set(OptionFields.__annotations__) == names
+    for name in names:
+        assert f"\n        {name}: " in (SimOptions.__doc__ or "")
+
+
+def test_without_a_tier_options_are_the_defaults() -> None:
+    """Nothing said is nothing changed."""
+    assert make_options(None, None, {}) == SimOptions()
+
+
+def test_a_tier_sets_what_was_not_set() -> None:
+    """A tier's fields hold, but for those that were named, and the flush interval."""
+    options = make_options("personal", 20, {"advanced_exits": True})
+    tier = TIERS["personal"]
+    assert options == SimOptions(
+        limits=attrs.evolve(tier.limits, pnl_flush_ms=20),
+        inactivity_timeout_ms=tier.inactivity_timeout_ms,
+        advanced_exits=True,
+    )
+
+
+def test_an_option_that_does_not_exist_is_refused() -> None:
+    """A misspelt option is named."""
+    fields: Any = {"helo": "first"}
+    with pytest.raises(ConfigurationError, match="no option helo"):
+        make_options(None, None, fields)

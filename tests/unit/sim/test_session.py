@@ -33,7 +33,7 @@ from lasersell.protocol.server import (
     ServerError,
     ServerMessage,
 )
-from lasersell.protocol.strategy import StrategyConfig
+from lasersell.protocol.strategy import StrategyConfig, TakeProfitLevel
 from lasersell.sim.ledger import Holding
 from lasersell.sim.options import DEFAULT_LIMITS
 from lasersell.sim.session import SimSession
@@ -528,3 +528,51 @@ def test_a_session_forgets_peaks_and_strategies_of_positions() -> None:
     world.configure(trailing_stop_pct=5)
     world.chain.set_profit(holding, 10)
     assert types(world.tick()) == ["pnl_update"]
+
+
+# --- tiers and errors in place of hello ---------------------------------------
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        {"take_profit_levels": [TakeProfitLevel(profit_pct=1, sell_pct=1)]},
+        {"stop_loss_pct": 1, "liquidity_guard": True},
+        {"breakeven_trail_pct": 1},
+    ],
+    ids=lambda strategy: str(sorted(strategy)),
+)
+def test_advanced_exits_need_a_tier(strategy: dict[str, Any]) -> None:
+    """Where they are not included, each of the three is an invalid_strategy."""
+    free, paid = World(advanced_exits=False), World()
+    assert _code(free.configure(**strategy)) == "invalid_strategy"
+    assert types(paid.configure(**strategy)) == ["hello_ok"]
+
+
+def test_an_error_may_stand_in_place_of_hello() -> None:
+    """It comes once, whatever the client says; only its pings are answered."""
+    error = ServerError(code="maintenance", message="later")
+    world = World(hello_error=error)
+    assert world.session.greet() == [error]
+    assert world.configure() == []
+    assert types(world.session.receive(Ping(client_time_ms=1))) == ["pong"]
+    other = World(hello_error=error)
+    assert other.configure() == [error]
+    assert not other.session.is_configured
+
+
+def test_a_wallet_watched_twice_counts_once() -> None:
+    """The limit counts different wallets."""
+    world = _limited(max_watch_wallets_per_session=1)
+    world.configure()
+    watch = [WatchWallet(pubkey=OTHER), WatchWallet(pubkey=OTHER)]
+    update = UpdateWatchWallets(watch_wallets=watch)
+    assert world.session.receive(update) == []
+
+
+def test_a_mirror_result_needs_no_mirror() -> None:
+    """A result for nothing is no error."""
+    world = World()
+    world.configure()
+    result = MirrorBuyResult(mint=WALLET, success=True)
+    assert world.session.receive(result) == []

@@ -13,6 +13,7 @@ from lasersell.sim.chain import Chain
 from lasersell.sim.clock import ManualClock
 from lasersell.sim.options import SimOptions
 from lasersell.sim.session import SimSession
+from lasersell.sim.tracking import Memory
 
 __all__ = ["KEYPAIR", "MINT", "OTHER", "WALLET", "World", "types"]
 
@@ -27,11 +28,25 @@ _TICK_MS = 100
 class World:
     """A chain under a manual clock, and one session on it."""
 
-    def __init__(self, *, wallets: list[str] | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        wallets: list[str] | None = None,
+        seed: int = 0,
+        volatility_pct: float = 0.0,
+        **options: Any,
+    ) -> None:
         self.clock = ManualClock()
-        self.chain = Chain(clock=self.clock, wallets=wallets)
+        self.chain = Chain(
+            clock=self.clock, wallets=wallets, seed=seed, volatility_pct=volatility_pct
+        )
         self.options = SimOptions(**options)
-        self.session = SimSession(42, self.chain, self.options)
+        self.memory: Memory = {}
+        self.session = SimSession(42, self.chain, self.options, self.memory)
+
+    def reconnect(self) -> None:
+        """Replace the session by a new one of the same key, on the same chain."""
+        self.session = SimSession(43, self.chain, self.options, self.memory)
 
     def configure(self, *wallets: str, **strategy: Any) -> list[ServerMessage]:
         """Configure the session; by default the first wallet, stop at 10 %."""
