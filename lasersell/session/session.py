@@ -29,6 +29,7 @@ from lasersell.stream.client import (
 )
 from lasersell.stream.intent import HoldSettings
 from lasersell.stream.lanes import Lanes
+from lasersell.stream.lifecycle import is_last
 from lasersell.stream.options import StreamConfigure, check_seconds
 from lasersell.stream.supervisor import Supervisor
 
@@ -124,7 +125,9 @@ class StreamSession(StreamHandle[StreamEvent]):
             SYSTEM_CLOCK,
         )
         lanes: Lanes[StreamEvent] = Lanes(
-            client.options.high_capacity, check_capacity(low_priority_capacity)
+            client.options.high_capacity,
+            check_capacity(low_priority_capacity),
+            is_last=lambda event: is_last(event.message),
         )
         hold = HoldSettings(
             capacity=hold_capacity,

@@ -16,6 +16,7 @@ from lasersell.errors import ConfigurationError, ConnectTimeoutError, LaserSellE
 from lasersell.protocol.server import Limits
 from lasersell.stream.intent import HoldSettings, Intent
 from lasersell.stream.lanes import Lanes, Receiver
+from lasersell.stream.lifecycle import is_last
 from lasersell.stream.options import (
     StreamConfigure,
     StreamOptions,
@@ -161,7 +162,10 @@ class StreamClient:
         self, configure: StreamConfigure, low_capacity: int, timeout: float, wait: float
     ) -> tuple[Lanes[Message], Supervisor[Message]]:
         lanes: Lanes[Message] = Lanes(
-            self.options.high_capacity, check_capacity(low_capacity), SYSTEM_CLOCK
+            self.options.high_capacity,
+            check_capacity(low_capacity),
+            SYSTEM_CLOCK,
+            is_last=is_last,
         )
         stream = open_stream(
             self.options,

@@ -25,6 +25,7 @@ __all__ = [
     "Resynced",
     "Stale",
     "Undecodable",
+    "is_last",
 ]
 
 RAW_LIMIT = 4096
@@ -167,3 +168,8 @@ LifecycleMessage = (
     | Undecodable
     | Resynced
 )
+
+
+def is_last(message: object) -> bool:
+    """Tell whether a message is the last of its connection."""
+    return type(message) is Disconnected

@@ -507,7 +507,6 @@ class Supervisor(Generic[E]):
             messages.append(self._gap(greeting, attempts))
         again = self._connections > 1
         self.recall.connected(now, hello.server_time_ms, again=again)
-        self._deliver(*messages)
         reader = self._make_reader(transport)
         link = _Link(
             transport,
@@ -528,6 +527,8 @@ class Supervisor(Generic[E]):
         transport.post(Opcode.TEXT, *map(_encoded_late, updates))
         self._write_soon(link, results)
         self._set_state("live")
+        # Who sees this finds the stream live.
+        self._deliver(*messages)
         try:
             reader.start(self._number, greeting.early)
         except RuntimeError as error:

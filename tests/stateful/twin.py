@@ -30,7 +30,13 @@ from lasersell.session.events import StreamEvent
 from lasersell.session.session import StreamSession
 from lasersell.stream.intent import HoldSettings, Intent
 from lasersell.stream.lanes import Lanes
-from lasersell.stream.lifecycle import Connected, Disconnected, Gap, Resynced
+from lasersell.stream.lifecycle import (
+    Connected,
+    Disconnected,
+    Gap,
+    Resynced,
+    is_last,
+)
 from lasersell.stream.options import StreamConfigure
 from lasersell.stream.reader import Message
 from lasersell.stream.recall import Recall
@@ -97,7 +103,9 @@ class Twin:
         self.intent = Intent(configure, hold or HoldSettings())
         self.recall = Recall(self.intent, resync_window=5.0)
         self.intent_lock = self.recall.lock
-        self.lanes: Lanes[StreamEvent] = Lanes(16_384, low_capacity, clock)
+        self.lanes: Lanes[StreamEvent] = Lanes(
+            16_384, low_capacity, clock, is_last=lambda event: is_last(event.message)
+        )
         self.round_trips = RoundTrips(clock)
         self.chores: Chores
         self.on_untracked: Callable[[str], None] = lambda _: None

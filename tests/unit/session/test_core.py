@@ -188,6 +188,28 @@ def test_nothing_of_a_connection_comes_after_its_end(
     assert twin.types() == ["disconnected", "connected", "hello_ok", "gap"]
 
 
+def test_low_events_of_a_connection_come_before_its_end(
+    twin: Twin, handle: PositionHandle
+) -> None:
+    """Though the high lane goes first otherwise."""
+    twin.feed(pnl(), pnl())
+    twin.drop()
+    assert twin.types() == ["pnl_update", "pnl_update", "disconnected"]
+
+
+def test_low_events_of_a_connection_never_come_after_its_end(
+    twin: Twin, handle: PositionHandle
+) -> None:
+    """Nor does anything newer wait for them: they are dropped, and counted."""
+    twin.feed(pnl(), pnl())
+    twin.drop()
+    twin.connect()
+    assert twin.types() == ["disconnected", "connected", "hello_ok", "gap"]
+    assert twin.lanes.low_stats().dropped == 2
+    twin.feed(opened(7), pnl(7))
+    assert twin.types() == ["position_opened", "pnl_update"]
+
+
 def test_a_reopened_position_keeps_its_handle(
     twin: Twin, handle: PositionHandle
 ) -> None:

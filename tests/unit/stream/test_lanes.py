@@ -121,6 +121,60 @@ def test_at_most_one_low_goes_ahead_of_a_high() -> None:
     assert receiver.get(0) == 1
 
 
+def _ending_lanes() -> Lanes[Any]:
+    return Lanes(100, 100, is_last=lambda event: event == "end")
+
+
+def test_low_events_come_before_the_last_of_their_connection() -> None:
+    """As long as nothing newer waits; they are not lost."""
+    lanes = _ending_lanes()
+    lanes.put(["a"], [1, 2])
+    lanes.put(["end"], [])
+    assert _taken(lanes.receiver()) == ["a", 1, 2, "end"]
+
+
+def test_low_events_never_come_after_the_last_of_their_connection() -> None:
+    """Nor does what is newer wait for them: they are dropped, and counted."""
+    lanes = _ending_lanes()
+    receiver = lanes.receiver()
+    lanes.put([], [1, 2, 3])
+    lanes.put(["end"], [])
+    assert receiver.get(0) == 1
+    lanes.put(["connected"], [])
+    assert _taken(receiver) == ["end", "connected"]
+    assert lanes.low_stats().dropped == 2
+    assert lanes.low_stats().delivered == 1
+
+
+def test_every_end_of_a_connection_counts() -> None:
+    """Two connections came and went while nobody looked."""
+    lanes = _ending_lanes()
+    receiver = lanes.receiver()
+    for number in (1, 2):
+        lanes.put([f"connected {number}"], [number])
+        lanes.put(["end"], [])
+    assert _taken(receiver) == ["connected 1", "end", "connected 2", "end"]
+
+
+def test_a_search_for_the_last_of_a_connection_skips_the_low_ones() -> None:
+    """They could only come after it."""
+    lanes = _ending_lanes()
+    receiver = lanes.receiver()
+    lanes.put(["a", "end"], [1])
+    assert receiver.find(lambda event: event == "end", 0, what="end") == "end"
+    assert _taken(receiver) == ["a"]
+
+
+def test_the_last_of_a_connection_ends_the_stream_too() -> None:
+    """What had come before the close comes before it, and nothing after."""
+    lanes = _ending_lanes()
+    receiver = lanes.receiver()
+    lanes.put(["a"], [1])
+    lanes.put(["end"], [])
+    lanes.end(None)
+    assert [receiver.get(None) for _ in range(5)] == ["a", 1, "end", None, None]
+
+
 def test_receivers_of_one_lane_see_only_that() -> None:
     """Split lanes do not wait for one another."""
     lanes = _lanes()
