@@ -7,6 +7,9 @@ doorbell once. A consumer takes no lock at all: it pops, and only when both lane
 are empty it waits on its doorbell. So it can be interrupted by a signal handler
 that closes the stream, and it costs nothing that another thread could hold.
 
+Low events may be overtaken by later high ones, but for one: the last of their
+connection, see ``is_last``.
+
 Why no event is slept through: the consumer first says that it waits, then looks
 at the lanes once more, then waits. A producer first puts, then looks whether
 someone waits. Whichever comes second sees the other.
@@ -54,11 +57,20 @@ class Lanes(Generic[E]):
         high_capacity: Events in the high lane at which a producer must wait.
         low_capacity: Events in the low lane at which the oldest is dropped.
         clock: Where time comes from.
+        is_last: Tells whether a high event is the last of a connection. The low
+            ones are delivered before it as long as nothing newer waits, and never
+            after it.
     """
 
     def __init__(
-        self, high_capacity: int, low_capacity: int, clock: Clock = SYSTEM_CLOCK
+        self,
+        high_capacity: int,
+        low_capacity: int,
+        clock: Clock = SYSTEM_CLOCK,
+        *,
+        is_last: Callable[[E], bool] = lambda _: False,
     ) -> None:
+        self.is_last = is_last
         self.high_capacity = high_capacity
         self.low_capacity = low_capacity
         self.clock = clock
@@ -295,10 +307,8 @@ class Receiver(Generic[E]):
             self._owner = me
             if self._out is not None:
                 self._release()
-            highs = self._highs
-            if highs:
-                self._out = high = highs[0]
-                return high
+            if self._highs:
+                return self._next_high()
             if self._lows:
                 self._lanes.low_taken += 1
                 return self._lows.popleft()
@@ -367,6 +377,8 @@ class Receiver(Generic[E]):
         # Copying a deque is one step for other threads, walking it is not.
         for high in list(self._highs):
             if matches(high):
+                if self._lanes.is_last(high):
+                    self._lows.clear()
                 self._out = high
                 return high
         while self._lows:
@@ -393,6 +405,16 @@ class Receiver(Generic[E]):
         self._out = None
         self._lanes.took_high()
 
+    def _next_high(self) -> E:
+        high = self._highs[0]
+        if self._lows and self._lanes.is_last(high):
+            if len(self._highs) == 1:
+                return self._take_low()
+            # They are of a connection that is over, and something newer waits.
+            self._lows.clear()
+        self._out = high
+        return high
+
     def _take_low(self) -> E:
         self._lanes.low_taken += 1
         return self._lows.popleft()
@@ -404,8 +426,7 @@ class Receiver(Generic[E]):
             # Before the lanes are looked at: nothing is put after the end.
             ended = lanes.ended
             if self._highs:
-                self._out = high = self._highs[0]
-                return high
+                return self._next_high()
             if self._lows:
                 return self._take_low()
             if ended:
