@@ -9,8 +9,10 @@ use without it; otherwise it becomes None, named in ``decode_notes``. From a cli
 any malformed field refuses the message, as the service itself does.
 
 The three types that come many times a second are recognised by their first bytes
-and decoded straight into their class. Whatever does not fit that path exactly takes
-the general one, which gives the same value, or the error.
+and decoded straight into their class. Any other message of the server is parsed, and
+if it has nothing that must be noted, converted straight into its class. Whatever does
+not fit these paths exactly takes the general one, which gives the same value, or the
+error.
 
 Everything is prepared at import: any thread may call any function here at any time,
 and nothing a peer sends makes anything here grow.
@@ -144,6 +146,12 @@ def _decode_any_server_message(raw: bytes) -> ServerMessage:
     hook = _SERVER_HOOKS.get(tag)
     if hook is None:
         return UnknownMessage(type=tag, raw=value)
+    shape = _SERVER_SHAPES.get(tag)
+    if shape is not None and shape.fits(value):
+        try:
+            return cast(ServerMessage, msgspec.convert(value, shape.cls))
+        except msgspec.ValidationError:
+            pass
     return cast(ServerMessage, _structure(hook, tag, value, raw))
 
 
@@ -367,15 +375,18 @@ def _fields(cls: type) -> list[_Field]:
     ]
 
 
+def _known_names(cls: type) -> set[str]:
+    names = {field.name for field in _fields(cls)}
+    return names | {"type"} if hasattr(cls, "type") else names
+
+
 _NOT_ON_THE_WIRE = {attribute.name for attribute in attrs.fields(ServerObject)}
 _HOT_CLASSES = (PnlUpdate, LiquiditySnapshot, TradeTick)
 
 
 def _object_structure_hook(cls: Any) -> _StructureHook:
     fields = _fields(cls)
-    known = {field.name for field in fields}
-    if hasattr(cls, "type"):
-        known.add("type")
+    known = _known_names(cls)
     is_server_object = issubclass(cls, ServerObject)
     is_lenient = is_server_object or cls in _HOT_CLASSES
 
@@ -415,6 +426,35 @@ def _notes_within(found: dict[str, Any]) -> list[str]:
         if isinstance(item, ServerObject)
         for note in item.decode_notes
     ]
+
+
+class _Shape:
+    """
+    Tells which objects msgspec makes the right instance of by itself.
+
+    It drops the fields it does not know, and takes a null wherever None may be. Both
+    must be noted, so an object that has either is left to the general path.
+    """
+
+    def __init__(self, cls: Any) -> None:
+        self.cls = cls
+        self._names = _known_names(cls)
+        declared = get_type_hints(cls, include_extras=True)
+        self._parts = [
+            (name, _Shape(part))
+            for name in self._names & declared.keys()
+            for part in (declared[name], *get_args(declared[name]))
+            if isinstance(part, type) and issubclass(part, ServerObject)
+        ]
+
+    def fits(self, value: dict[str, Any]) -> bool:
+        if not self._names.issuperset(value) or None in value.values():
+            return False
+        for name, part in self._parts:
+            inner = value.get(name)
+            if type(inner) is dict and not part.fits(inner):
+                return False
+        return True
 
 
 def _with_position_named(hook: _StructureHook) -> _StructureHook:
@@ -524,6 +564,10 @@ _SERVER_HOOKS = {
 _SERVER_HOOKS[ExitSignalWithTx.type] = _with_position_named(
     _SERVER_HOOKS[ExitSignalWithTx.type]
 )
+
+_SERVER_SHAPES = {
+    cls.type: _Shape(cls) for cls in _SERVER_CLASSES if issubclass(cls, ServerObject)
+}
 
 _CLIENT_WRITERS = {cls: _converter.get_unstructure_hook(cls) for cls in _CLIENT_CLASSES}
 _CLIENT_WRITERS |= {

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from attrs import field, frozen
+from attrs import frozen
 
-from lasersell.protocol.wire import ServerObject
+from lasersell.protocol.wire import ServerObject, defaults_on_class
 
 __all__ = ["KNOWN_MARKET_TYPES", "MarketContext", "Venue", "normalise_market_type"]
 
 
-@frozen(kw_only=True)
+@defaults_on_class
+@frozen(kw_only=True, slots=False)
 class Venue(ServerObject):
     """
     The accounts of one market; which of them are set depends on the market type.
@@ -61,7 +62,8 @@ def normalise_market_type(market_type: str) -> str:
     return _SPELLINGS.get(market_type, market_type)
 
 
-@frozen(kw_only=True)
+@defaults_on_class
+@frozen(kw_only=True, slots=False)
 class MarketContext(ServerObject):
     """
     The market a position trades on.
@@ -69,7 +71,7 @@ class MarketContext(ServerObject):
     An unknown market type is accepted; its venue is in ``extra``, as decoded JSON.
     """
 
-    market_type: str = field(converter=normalise_market_type)
+    market_type: str
     """Kind of market, such as ``pump_swap``; an open set."""
 
     pumpfun: Venue | None = None
@@ -89,6 +91,11 @@ class MarketContext(ServerObject):
 
     raydium_cpmm: Venue | None = None
     """Venue of ``raydium_cpmm``."""
+
+    def __attrs_post_init__(self) -> None:
+        # No converter does this: msgspec runs none.
+        normal = normalise_market_type(self.market_type)
+        object.__setattr__(self, "market_type", normal)
 
     @property
     def venue(self) -> Venue | None:

@@ -45,7 +45,8 @@ __all__ = [
 ]
 
 
-@frozen(kw_only=True)
+@defaults_on_class
+@frozen(kw_only=True, slots=False)
 class Limits(ServerObject):
     """What the account may do in one session; 0 and None are unknown, not none."""
 
@@ -71,7 +72,8 @@ class Limits(ServerObject):
     """Watched wallets at once."""
 
 
-@frozen(kw_only=True)
+@defaults_on_class
+@frozen(kw_only=True, slots=False)
 class HelloOk(ServerObject):
     """The server accepted the connection; sent once per connection."""
 
@@ -87,7 +89,8 @@ class HelloOk(ServerObject):
     """What the account may do in this session."""
 
 
-@frozen(kw_only=True)
+@defaults_on_class
+@frozen(kw_only=True, slots=False)
 class Pong(ServerObject):
     """The answer to a ping."""
 
@@ -97,7 +100,8 @@ class Pong(ServerObject):
     """The server's clock, in Unix milliseconds."""
 
 
-@frozen(kw_only=True)
+@defaults_on_class
+@frozen(kw_only=True, slots=False)
 class ServerError(ServerObject):
     """
     The server refused something; on the wire its type is ``error``.
@@ -114,7 +118,8 @@ class ServerError(ServerObject):
     """The server's words for a person."""
 
 
-@frozen(kw_only=True)
+@defaults_on_class
+@frozen(kw_only=True, slots=False)
 class BalanceUpdate(ServerObject):
     """A wallet's balance of one token."""
 
@@ -139,7 +144,8 @@ class BalanceUpdate(ServerObject):
     """Solana slot of the change."""
 
 
-@frozen(kw_only=True)
+@defaults_on_class
+@frozen(kw_only=True, slots=False)
 class PositionOpened(ServerObject):
     """A position is tracked from now on; sent again after a reconnect."""
 
@@ -200,7 +206,8 @@ class PositionOpened(ServerObject):
     """The watched wallet this position of ours was copied from; base58."""
 
 
-@frozen(kw_only=True)
+@defaults_on_class
+@frozen(kw_only=True, slots=False)
 class PositionClosed(ServerObject):
     """A position is no longer tracked."""
 
@@ -231,7 +238,8 @@ class PositionClosed(ServerObject):
     """True: the position of a watched wallet, not ours."""
 
 
-@frozen(kw_only=True)
+@defaults_on_class
+@frozen(kw_only=True, slots=False)
 class ExitSignalWithTx(ServerObject):
     """
     A strategy triggered: sign and submit this transaction to exit.
@@ -394,7 +402,8 @@ class TradeTick:
     """True: the position of a watched wallet, not ours."""
 
 
-@frozen(kw_only=True)
+@defaults_on_class
+@frozen(kw_only=True, slots=False)
 class MirrorBuySignal(ServerObject):
     """
     A watched wallet bought: sign and submit this transaction to buy too.
@@ -438,7 +447,8 @@ class MirrorBuySignal(ServerObject):
     """Where the token trades."""
 
 
-@frozen(kw_only=True)
+@defaults_on_class
+@frozen(kw_only=True, slots=False)
 class MirrorBuyFailed(ServerObject):
     """A buy of a watched wallet was not copied."""
 
@@ -454,7 +464,8 @@ class MirrorBuyFailed(ServerObject):
     """Why, such as ``no_route``; an open set."""
 
 
-@frozen(kw_only=True)
+@defaults_on_class
+@frozen(kw_only=True, slots=False)
 class MirrorWalletAutoDisabled(ServerObject):
     """The server stopped copying a watched wallet."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeAlias, TypeVar
 
-from attrs import NOTHING, AttrsInstance, field, fields, frozen
+from attrs import NOTHING, AttrsInstance, Factory, field, fields, frozen
 from msgspec import Meta
 
 __all__ = [
@@ -43,7 +43,7 @@ ALWAYS_SENT: Mapping[str, str] = {"wire": "always_sent"}
 REQUIRED: Mapping[str, str] = {"wire": "required"}
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class ServerObject:
     """
     What every object of the server carries besides its own fields.
@@ -59,10 +59,10 @@ class ServerObject:
     """Fields that are None because the server sent them malformed or not at all."""
 
 
-_HotClass = TypeVar("_HotClass", bound=type[AttrsInstance])
+_AttrsClass = TypeVar("_AttrsClass", bound=type[AttrsInstance])
 
 
-def defaults_on_class(cls: _HotClass) -> _HotClass:
+def defaults_on_class(cls: _AttrsClass) -> _AttrsClass:
     """
     Put the defaults of a class without slots on the class itself.
 
@@ -71,6 +71,10 @@ def defaults_on_class(cls: _HotClass) -> _HotClass:
     slots there is no other place for a default than the instance.
     """
     for attribute in fields(cls):
-        if attribute.default is not NOTHING:
+        if attribute.default is not NOTHING and not _is_factory(attribute.default):
             setattr(cls, attribute.name, attribute.default)
     return cls
+
+
+def _is_factory(default: Any) -> bool:
+    return isinstance(default, Factory)  # type: ignore[arg-type] # typed as a function
