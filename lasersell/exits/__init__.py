@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from lasersell.errors import MissingExtraError
 
-# One check for the whole package: its own modules import these without a word.
+# One check for the whole package: its own modules import it without a word.
 try:
     import solders  # noqa: F401  only to see whether it is there
-    import urllib3  # noqa: F401  the same
 except ImportError as error:
     raise MissingExtraError("lasersell.exits", "tx") from error
 

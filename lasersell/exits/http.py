@@ -1,10 +1,10 @@
 """
 HTTP over connections that stay open, with time-outs that hold; no retries.
 
-urllib3 keeps the connections. What it leaves open is closed here: the name, TCP and
-TLS share the connect time-out, all reads of one response share one deadline, a
-response is bounded in size, and the path and query of a URL, which with many
-providers carry the key, are in no log line and no error.
+The standard library writes heads and bodies apart, and urllib3 adds its own work and
+writes the path of each request, in which many providers have the key, to its log. So
+requests are written here, in one packet, and only responses are parsed by the standard
+library: the time from a signal to the submitted bytes is what exits are about.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ from __future__ import annotations
 import http.client
 import io
 import os
+import select
 import socket
 import ssl
+from collections import deque
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import attrs
 import msgspec
-from urllib3 import HTTPConnectionPool, Timeout, exceptions
-from urllib3.connection import HTTPConnection
-from urllib3.response import BaseHTTPResponse
 
 from lasersell._clock import SYSTEM_CLOCK, Clock, Deadline
 from lasersell.errors import ConfigurationError, ConnectError, ConnectTimeoutError
@@ -40,7 +39,7 @@ IDLE_CONNECTIONS = 32
 SHORTEST_SECRET = 8
 """Fewer characters, such as a path ``/fast``, are no secret."""
 
-_OWN_TARGET = "/"
+_PORTS = {"http": 80, "https": 443}
 
 
 class HttpFailure(Exception):
@@ -100,11 +99,11 @@ def check_url(url: Any, name: str, *, allow_insecure: bool = False) -> SplitResu
             over a network. The text does not repeat the URL, which may hold a key.
     """
     parts = _split(url)
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts is None or parts.scheme not in _PORTS or not parts.hostname:
         raise ConfigurationError(f"{name} must be an https:// URL with a host")
     if parts.username or parts.password:
         raise ConfigurationError(f"{name} must not carry a user name or password")
-    if any(c.isspace() or not c.isprintable() or not c.isascii() for c in url):
+    if not _is_sendable(url) or " " in url:
         raise ConfigurationError(
             f"{name} has white space or a character that no URL can carry; copy it again"
         )
@@ -123,6 +122,10 @@ def _split(url: Any) -> SplitResult | None:
     except (ValueError, TypeError, AttributeError):
         return None
     return parts if isinstance(url, str) else None
+
+
+def _is_sendable(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 class Endpoint:
@@ -161,36 +164,21 @@ class Endpoint:
         self.base_path = parts.path.rstrip("/")
         """The path that the URL itself has."""
         self._is_tls = parts.scheme == "https"
-        self._port = parts.port
+        self._port = parts.port or _PORTS[parts.scheme]
+        self._host_header = parts.netloc
         query = f"?{parts.query}" if parts.query else ""
         self._own_target = Secret((parts.path or "/") + query)
         self._secret_headers = dict(secret_headers or {})
+        _check_headers(self._secret_headers, name)
         self._context = ssl_context
         self._connect_timeout = connect_timeout
         self._pid = os.getpid()
-        self._pool = self._new_pool()
+        self._is_closed = False
+        # Its methods are atomic, so it needs no lock.
+        self._idle: deque[_Connection] = deque()
 
     def __repr__(self) -> str:
         return f"Endpoint({self.host!r})"
-
-    def _new_pool(self) -> HTTPConnectionPool:
-        kind = _TlsPool if self._is_tls else _Pool
-        return kind(
-            self.host,
-            self._port,
-            maxsize=IDLE_CONNECTIONS,
-            own_target=self._own_target,
-            context=self._context,
-        )
-
-    def _current_pool(self) -> HTTPConnectionPool:
-        # Parent and child writing to one connection would read each other's answers.
-        # The parent's pool is dropped untouched: its lock may have been held.
-        pid = os.getpid()
-        if pid != self._pid:
-            self._pool = self._new_pool()
-            self._pid = pid
-        return self._pool
 
     def request(
         self,
@@ -216,37 +204,49 @@ class Endpoint:
         Raises:
             HttpFailure: No complete response came.
         """
-        response: BaseHTTPResponse | None = None
+        deadline = Deadline(timeout)
+        connection = self._take() or self._connect(deadline)
         try:
-            response = self._current_pool().urlopen(
-                method,
-                path or _OWN_TARGET,
-                body=body,
-                headers=self._all_headers(headers),
-                retries=False,
-                redirect=False,
-                timeout=Timeout(
-                    connect=self._connect_timeout, total=max(timeout, 0.001)
-                ),
-                preload_content=False,
-                decode_content=False,
+            response = connection.exchange(
+                method, self._written(method, path, body, headers or {}), deadline
             )
-            content = self._read(response)
-        except (exceptions.HTTPError, OSError, http.client.HTTPException) as error:
-            if response is not None:
-                response.close()
-            raise self._failure(error) from None
+        except TimeoutError:
+            connection.close()
+            raise HttpFailure(
+                f"{self.host} did not answer in time", was_sent=True, timed_out=True
+            ) from None
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise HttpFailure(
+                f"the exchange with {self.host} broke off ({type(error).__name__})",
+                was_sent=True,
+                timed_out=False,
+            ) from error
         except BaseException:
-            # Half a response is left in the connection.
-            if response is not None:
-                response.close()
+            # Half a response is left in it.
+            connection.close()
             raise
-        found = {name.lower(): value for name, value in response.headers.items()}
-        return HttpResponse(response.status, found, self._without_secrets(content))
+        self._give_back(connection)
+        return attrs.evolve(response, body=self._without_secrets(response.body))
 
-    def _all_headers(self, headers: Mapping[str, str] | None) -> dict[str, str]:
-        secret = {name: s.reveal() for name, s in self._secret_headers.items()}
-        return {**(headers or {}), **secret}
+    def _written(
+        self,
+        method: str,
+        path: str | None,
+        body: bytes | None,
+        headers: Mapping[str, str],
+    ) -> bytes:
+        target = self._own_target.reveal() if path is None else path
+        lines = [
+            f"{method} {target} HTTP/1.1",
+            f"Host: {self._host_header}",
+            "Accept-Encoding: identity",
+            *(f"{name}: {value}" for name, value in headers.items()),
+            *(f"{name}: {s.reveal()}" for name, s in self._secret_headers.items()),
+        ]
+        if body is not None:
+            lines.append(f"Content-Length: {len(body)}")
+        return "\r\n".join((*lines, "", "")).encode("latin-1") + (body or b"")
 
     def _without_secrets(self, content: bytes) -> bytes:
         # Some servers repeat a wrong key or the path, and bodies end up in errors.
@@ -256,122 +256,147 @@ class Endpoint:
                 content = content.replace(text, b"[secret]")
         return content
 
-    def _read(self, response: BaseHTTPResponse) -> bytes:
-        content = bytearray()
-        while chunk := response.read(65536):
-            content += chunk
-            if len(content) > RESPONSE_LIMIT:
-                raise exceptions.HTTPError(
-                    f"the response is over {RESPONSE_LIMIT} bytes"
-                )
-        response.release_conn()
-        return bytes(content)
+    # Connections
 
-    def _failure(self, error: Exception) -> HttpFailure:
-        # Texts of urllib3 may repeat the URL, so only its kind of error is told.
-        cause = error.__cause__
-        if isinstance(cause, ConnectError):
-            late = isinstance(cause, ConnectTimeoutError)
-            return HttpFailure(str(cause), was_sent=False, timed_out=late)
-        if isinstance(error, exceptions.TimeoutError):
-            return HttpFailure(
-                f"{self.host} did not answer in time", was_sent=True, timed_out=True
+    def _take(self) -> _Connection | None:
+        pid = os.getpid()
+        if pid != self._pid:
+            # Parent and child on one connection would read each other's answers.
+            self._idle = deque()
+            self._pid = pid
+        while True:
+            try:
+                connection = self._idle.pop()
+            except IndexError:
+                return None
+            if not connection.is_stale():
+                return connection
+            connection.close()
+
+    def _connect(self, deadline: Deadline) -> _Connection:
+        wakeup = Wakeup()
+        try:
+            return _Connection(
+                self._open(wakeup, deadline.within(self._connect_timeout))
             )
-        return HttpFailure(
-            f"the exchange with {self.host} broke off ({_kind_of(error)})",
-            was_sent=True,
-            timed_out=False,
-        )
+        except ConnectError as error:
+            late = isinstance(error, ConnectTimeoutError)
+            raise HttpFailure(str(error), was_sent=False, timed_out=late) from error
+        finally:
+            wakeup.close()
+
+    def _open(self, wakeup: Wakeup, deadline: Deadline) -> socket.socket:
+        sock = connect_tcp(self.host, self._port, wakeup, deadline)
+        if not self._is_tls:
+            return sock
+        context = self._context or default_context()
+        return start_tls(sock, context, self.host, wakeup, deadline)
+
+    def _give_back(self, connection: _Connection) -> None:
+        if connection.is_spent or len(self._idle) >= IDLE_CONNECTIONS:
+            connection.close()
+            return
+        self._idle.append(connection)
+        if self._is_closed:
+            self.close()
 
     def close(self) -> None:
         """Close the connections that are idle; the others close once they are done."""
-        self._current_pool().close()
+        self._is_closed = True
+        while (connection := self._take()) is not None:
+            connection.close()
 
 
-def _kind_of(error: Exception) -> str:
-    inner = error.args[-1] if error.args else None
-    named = inner if isinstance(inner, Exception) else error
-    return type(named).__name__
+def _check_headers(headers: Mapping[str, Secret], name: str) -> None:
+    for header, value in headers.items():
+        if not _is_sendable(header) or not _is_sendable(value.reveal()):
+            raise ConfigurationError(
+                f"a header for {name} has a character that no HTTP header can carry"
+            )
+
+
+class _Connection:
+    """One connection; for one thread at a time."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.is_spent = False
+        """Whether the peer closes it after the response."""
+
+    def is_stale(self) -> bool:
+        """Tell whether the peer said something, or went away, while it was idle."""
+        poller = select.poll()
+        poller.register(self._sock, select.POLLIN)
+        return bool(poller.poll(0))
+
+    def exchange(self, method: str, request: bytes, deadline: Deadline) -> HttpResponse:
+        """
+        Write a request and read the response.
+
+        Raises:
+            TimeoutError: The deadline passed.
+            OSError: The connection broke.
+            http.client.HTTPException: This is no response, or too large a one.
+        """
+        self._sock.settimeout(_left(deadline))
+        self._sock.sendall(request)
+        response = _Response(self._sock, method, deadline)
+        try:
+            response.begin()
+            headers = {name.lower(): text for name, text in response.getheaders()}
+            body = _read_all(response)
+            self.is_spent = response.will_close
+        finally:
+            response.close()
+        return HttpResponse(response.status, headers, body)
+
+    def close(self) -> None:
+        """Close it."""
+        self._sock.close()
+
+
+def _read_all(response: _Response) -> bytes:
+    body = bytearray()
+    while chunk := response.read(65536):
+        body += chunk
+        if len(body) > RESPONSE_LIMIT:
+            raise http.client.HTTPException(f"over {RESPONSE_LIMIT} bytes")
+    if response.length:
+        raise http.client.IncompleteRead(b"", response.length)
+    return bytes(body)
+
+
+def _left(deadline: Deadline) -> float | None:
+    left = deadline.remaining()
+    if left == 0:
+        raise TimeoutError("the time is up")
+    return left
 
 
 class _Response(http.client.HTTPResponse):
-    """A response whose reads share what is left of the socket's time-out."""
+    """A response whose reads share one deadline."""
 
-    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_TimedReader(sock, self.fp.detach()))
+    def __init__(self, sock: socket.socket, method: str, deadline: Deadline) -> None:
+        super().__init__(sock, method=method)
+        self.fp = io.BufferedReader(_TimedReader(sock, self.fp.detach(), deadline))
 
 
 class _TimedReader(io.RawIOBase):
     # The socket's own time-out starts anew with each byte that trickles in.
-    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
+    def __init__(
+        self, sock: socket.socket, raw: io.RawIOBase, deadline: Deadline
+    ) -> None:
         self._sock = sock
         self._raw = raw
-        self._deadline = Deadline(sock.gettimeout())
+        self._deadline = deadline
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left = self._deadline.remaining()
-        if left == 0:
-            raise TimeoutError("the response did not come in time")
-        self._sock.settimeout(left)
+        self._sock.settimeout(_left(self._deadline))
         return self._raw.readinto(buffer)
 
     def close(self) -> None:
         self._raw.close()
         super().close()
-
-
-class _Connection(HTTPConnection):
-    def __init__(
-        self,
-        *args: Any,
-        own_target: Secret,
-        context: ssl.SSLContext | None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self.response_class = _Response
-        self._own_target = own_target
-        self._context = context
-
-    def connect(self) -> None:
-        deadline = Deadline(self.timeout)
-        wakeup = Wakeup()
-        try:
-            sock = self._open(wakeup, deadline)
-        except ConnectError as error:
-            raise exceptions.NewConnectionError(self, "no connection") from error
-        finally:
-            wakeup.close()
-        sock.settimeout(self.timeout)
-        self.sock = sock
-
-    def _open(self, wakeup: Wakeup, deadline: Deadline) -> socket.socket:
-        return connect_tcp(self.host, self.port, wakeup, deadline)
-
-    def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
-        # Later than urllib3 logs or keeps the target, so that it has only "/".
-        target = self._own_target.reveal() if url == _OWN_TARGET else url
-        super().putrequest(method, target, *args, **kwargs)
-
-
-class _TlsConnection(_Connection):
-    # As urllib3 does it itself: http.client says it is of the instance.
-    default_port: ClassVar[int] = 443  # type: ignore[misc]
-
-    def _open(self, wakeup: Wakeup, deadline: Deadline) -> socket.socket:
-        sock = super()._open(wakeup, deadline)
-        context = self._context or default_context()
-        return start_tls(sock, context, self.host, wakeup, deadline)
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _TlsPool(HTTPConnectionPool):
-    scheme = "https"
-    ConnectionCls = _TlsConnection

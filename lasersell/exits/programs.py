@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import attrs
 
@@ -50,8 +50,7 @@ _DATA_START = 8
 _EXACT_OUT_MODE = 2
 
 
-@attrs.frozen
-class Swap:
+class Swap(NamedTuple):
     """What a swap instruction does at most and at least."""
 
     venue: str

@@ -5,8 +5,8 @@ A transaction's instructions with their accounts in full.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
-import attrs
 from solders.message import MessageV0
 
 from lasersell.exits.guard.policy import Policy
@@ -17,8 +17,7 @@ from lasersell.exits.transaction import UnsignedTransaction
 __all__ = ["Instruction", "read_instructions"]
 
 
-@attrs.frozen
-class Instruction:
+class Instruction(NamedTuple):
     """One instruction."""
 
     program: str
@@ -52,7 +51,7 @@ def read_instructions(
     return [
         Instruction(
             keys[compiled.program_id_index],
-            tuple(keys[index] for index in compiled.accounts),
+            tuple(map(keys.__getitem__, compiled.accounts)),
             bytes(compiled.data),
         )
         for compiled in message.instructions

@@ -53,6 +53,8 @@ class Answer:
     """Whether to send one byte at a time, for ever."""
     closes: bool = False
     """Whether to close the connection after the answer, without saying so."""
+    raw: bytes | None = None
+    """What to send in place of a response, before the connection is closed."""
     withheld: int = 0
     """How many bytes to announce beyond those that are sent."""
 
@@ -82,7 +84,7 @@ class Server:
         self.connections = 0
         self.closed: queue.SimpleQueue[None] = queue.SimpleQueue()
         self.ended = threading.Event()
-        self._server = _HttpServer(("127.0.0.1", 0), _handler_of(self))
+        self._server = _HttpServer(("127.0.0.1", 0), _Handler)
         self._server.owner = self
         self._server.context = context
         self.scheme = "http" if context is None else "https"
@@ -148,54 +150,56 @@ class _HttpServer(ThreadingHTTPServer):
         pass
 
 
-def _handler_of(server: Server) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: _HttpServer
 
-        def setup(self) -> None:
-            super().setup()
-            server.connections += 1
+    def setup(self) -> None:
+        super().setup()
+        self.server.owner.connections += 1
 
-        def answer(self) -> None:
-            length = int(self.headers.get("content-length") or 0)
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            request = Request(self.command, self.path, headers, self.rfile.read(length))
-            answer = server.script(request)
-            server.requests.append(request)
-            server.arrived.put(request)
-            self.give(answer)
+    def answer(self) -> None:
+        length = int(self.headers.get("content-length") or 0)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        request = Request(self.command, self.path, headers, self.rfile.read(length))
+        owner = self.server.owner
+        answer = owner.script(request)
+        owner.requests.append(request)
+        owner.arrived.put(request)
+        self.give(answer)
 
-        do_GET = do_POST = do_DELETE = answer  # noqa: N815 - the names of the base
+    do_GET = do_POST = do_DELETE = answer  # noqa: N815 - the names of the base
 
-        def give(self, answer: Answer) -> None:
-            if answer.hangs or answer.breaks_off:
-                self.close_connection = True
-                server.ended.wait(PATIENCE if answer.hangs else 0)
-                return
-            if answer.trickles:
-                self.trickle()
-                return
-            body = answer.encoded()
-            self.send_response(answer.status)
-            for name, value in answer.headers.items():
-                self.send_header(name, value)
-            self.send_header("content-length", str(len(body) + answer.withheld))
-            self.end_headers()
-            self.wfile.write(body)
-            self.close_connection = answer.closes
+    def give(self, answer: Answer) -> None:
+        self.close_connection = True
+        if answer.hangs:
+            self.server.owner.ended.wait(PATIENCE)
+        elif answer.trickles:
+            self.trickle()
+        elif answer.raw is not None:
+            self.wfile.write(answer.raw)
+        elif not answer.breaks_off:
+            self.respond(answer)
 
-        def trickle(self) -> None:
-            self.close_connection = True
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nx: ")
-            # The pace of the bytes: always within the time-out of a single read.
-            while not server.ended.wait(0.02):
-                self.wfile.write(b".")
+    def respond(self, answer: Answer) -> None:
+        body = answer.encoded()
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(body) + answer.withheld))
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = answer.closes
 
-        def log_message(self, *_: object) -> None:
-            pass
+    def trickle(self) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nx: ")
+        # The pace of the bytes: always within the time-out of a single read.
+        while not self.server.owner.ended.wait(0.02):
+            self.wfile.write(b".")
 
-    return Handler
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 @contextlib.contextmanager

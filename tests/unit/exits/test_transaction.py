@@ -4,7 +4,7 @@ import base64
 
 import pytest
 from solders.hash import Hash
-from solders.message import MessageV0
+from solders.message import MessageHeader, MessageV0, MessageV1, TransactionConfig
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.transaction import VersionedTransaction
@@ -109,4 +109,17 @@ def test_the_number_of_signatures_must_fit() -> None:
     blanks = [Signature.default()] * 2
     raw = bytes(VersionedTransaction.populate(message, blanks))
     with pytest.raises(TxError, match="cannot be decoded"):
+        decode_transaction(encoded(raw))
+
+
+def test_a_format_that_is_not_known_is_refused() -> None:
+    """A transaction of a later format, which the guard cannot read, is not signed."""
+    # Version 1: its header comes first, and its signatures last.
+    raw = b"\x81" + bytes(200)
+    with pytest.raises(TxError, match="cannot be decoded"):
+        decode_transaction(encoded(raw))
+    key = Pubkey.from_string(WALLET)
+    later = MessageV1(MessageHeader(1, 0, 0), TransactionConfig(), BLOCKHASH, [key], [])
+    raw = bytes(VersionedTransaction.populate(later, [Signature.default()]))
+    with pytest.raises(TxError, match="MessageV1 is not supported"):
         decode_transaction(encoded(raw))

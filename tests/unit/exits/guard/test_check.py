@@ -322,6 +322,32 @@ HOSTILE: dict[str, tuple[str, list[Instruction]]] = {
             instruction(SYSTEM, [WALLET, SEEDED], struct.pack("<I", 3) + b"\xff" * 50),
         ],
     ),
+    "an account paid for by somebody else, with a seed": (
+        "foreign_account",
+        [
+            sale(),
+            instruction(
+                SYSTEM, [THIEF, SEEDED], bytes(create_with_seed(SEEDED).data), WALLET
+            ),
+        ],
+    ),
+    "a creation with a few bytes too few": (
+        "unknown_instruction",
+        [
+            sale(),
+            instruction(
+                SYSTEM, [WALLET, SEEDED], bytes(create_with_seed(SEEDED).data)[:-1]
+            ),
+        ],
+    ),
+    "a creation that is hardly begun": (
+        "unknown_instruction",
+        [sale(), instruction(SYSTEM, [WALLET, SEEDED], struct.pack("<I", 3))],
+    ),
+    "the tokens of somebody else moved by the older transfer": (
+        "foreign_account",
+        [sale(), token(struct.pack("<BQ", 3, 1), ata(THIEF), ata(), WALLET)],
+    ),
     "the owner of the position's account changed": (
         "authority_change",
         [
