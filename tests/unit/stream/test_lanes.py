@@ -630,16 +630,18 @@ if sys.version_info >= (3, 11):
 def test_ctrl_c_at_any_time_loses_nothing(
     loop: Callable[[Receiver[Any], list[Any]], None],
 ) -> None:
-    """A hundred real signals in a loop under load: an event may come twice, none is lost."""
+    """Real signals in a loop under load: an event may come twice, none is lost."""
     lanes = _lanes()
     receiver = lanes.receiver()
-    events = _events(40_000)
-    stopping = threading.Event()
+    events: list[_Event] = []
+    enough = threading.Event()
 
     def produce() -> None:
-        for at in range(0, len(events), 40):
-            lanes.put(events[at : at + 40], [])
-            while lanes.high_stats().waiting > 400 and not stopping.wait(0.0002):
+        while not enough.is_set():
+            batch = _events(40, len(events))
+            events.extend(batch)
+            lanes.put(batch, [])
+            while lanes.high_stats().waiting > 400 and not enough.wait(0.0002):
                 pass
         lanes.end(None)
 
@@ -664,8 +666,10 @@ def test_ctrl_c_at_any_time_loses_nothing(
         is_over = False
         while not is_over:
             try:
-                if interrupted < 100:
+                if interrupted < 30:
                     arm()
+                else:
+                    enough.set()
                 loop(receiver, taken)
                 is_over = True
             except KeyboardInterrupt:
@@ -673,11 +677,9 @@ def test_ctrl_c_at_any_time_loses_nothing(
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, former)
-        stopping.set()
+        enough.set()
         producer.join(_PATIENCE)
-    once = list(dict.fromkeys(taken))
-    assert once == events
-    assert interrupted >= 20
+    assert list(dict.fromkeys(taken)) == events
 
 
 # Searching
