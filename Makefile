@@ -9,10 +9,10 @@ ROUNDS ?= 5
 CHECKED := lasersell tests examples $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format coverage bench profile clean
+.PHONY: help demo test test-all check format coverage bench profile conformance soak clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(READY) ## Show a whole session against an embedded server
 	@$(BIN)/lasersell demo
@@ -47,8 +47,14 @@ bench: $(READY) ## Measure beside the official SDKs; ROUNDS=5, QUICK=1 for a tri
 profile: $(READY) ## Show where the time of a frame goes, stage by stage
 	@$(BIN)/python -m benchmarks.stages
 
+conformance: $(READY) ## Have the Autobahn test suite judge the transport, where it can run
+	@$(BIN)/python -m tests.conformance.autobahn
+
+soak: $(READY) ## Run a stream under load on every CPython here, MINUTES=10 in all
+	@$(BIN)/python -m tests.soak.soak $(or $(MINUTES),10)
+
 clean: ## Remove .venv and everything that tools left behind
-	rm -rf $(VENV) build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-* build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find lasersell tests examples -name __pycache__ -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml

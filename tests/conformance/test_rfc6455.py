@@ -231,6 +231,7 @@ def test_an_unsolicited_pong_is_not_answered(payload: bytes) -> None:
 @pytest.mark.parametrize(
     ("opcode", "payload"),
     [(TEXT, HELLO), (BINARY, HELLO), (PING, b""), (PONG, b"x"), (CLOSE, b"\x03\xe8")],
+    ids=["text", "binary", "ping", "pong", "close"],
 )
 def test_a_reserved_bit_fails_the_connection(
     opcode: int, payload: bytes, reserved: int, piece: int
