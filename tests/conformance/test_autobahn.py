@@ -23,9 +23,9 @@ def test_a_failed_case_is_named() -> None:
         "1.1.3": {"behavior": "UNIMPLEMENTED", "behaviorClose": "OK"},
     }
     assert judge(verdicts, 3) == [
-        "1.1.1: FAILED",
-        "1.1.2: WRONG CODE",
-        "1.1.3: UNIMPLEMENTED",
+        "1.1.1: FAILED, close: OK",
+        "1.1.2: OK, close: WRONG CODE",
+        "1.1.3: UNIMPLEMENTED, close: OK",
     ]
 
 
