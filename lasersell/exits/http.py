@@ -217,11 +217,12 @@ class Endpoint:
             ) from None
         except (OSError, http.client.HTTPException) as error:
             connection.close()
+            # Without the cause, whose frames have the request with the key in it.
             raise HttpFailure(
-                f"the exchange with {self.host} broke off ({type(error).__name__})",
+                f"the exchange with {self.host} broke off ({_kind_of(error)})",
                 was_sent=True,
                 timed_out=False,
-            ) from error
+            ) from None
         except BaseException:
             # Half a response is left in it.
             connection.close()
@@ -305,6 +306,11 @@ class Endpoint:
         self._is_closed = True
         while (connection := self._take()) is not None:
             connection.close()
+
+
+def _kind_of(error: Exception) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    return type(error).__name__ if number is None else os.strerror(number)
 
 
 def _check_headers(headers: Mapping[str, Secret], name: str) -> None:

@@ -153,6 +153,13 @@ class Submitter:
             TxError: None took it; see the table of this module.
         """
         links = self._tipped_links(signed)
+        if len(links) < len(self._links):
+            missed = [link.label for link in self._links if link not in links]
+            log.warning(
+                "a tip of %s lamports is too small for %s; see tip_lamports",
+                signed.tip_lamports,
+                ", ".join(missed),
+            )
         if len(links) == 1:
             return self._submit_to(links[0], signed)
         answers: queue.SimpleQueue[Submission | TxError] = queue.SimpleQueue()
@@ -181,9 +188,6 @@ class Submitter:
                 stage="submit",
                 target=least.label,
             )
-        for link in self._links:
-            if link not in links:
-                log.warning("tip of %s lamports is too small for %s", tip, link.label)
         return links
 
     def _submit_in_threads(
