@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from lasersell.errors import AuthenticationError
+from lasersell.errors import AuthenticationError, NotConnectedError
 from lasersell.protocol.client import (
     ClosePosition,
     Configure,
@@ -16,6 +16,7 @@ from lasersell.protocol.server import PnlUpdate
 from lasersell.protocol.strategy import StrategyConfig
 from lasersell.sim import SimServer
 from lasersell.stream.lifecycle import Connected, Disconnected, Gap, PositionLost
+from lasersell.stream.supervisor import _Send
 from tests.integration.session.helpers import (
     OTHER_WALLET,
     PATIENCE,
@@ -140,6 +141,26 @@ def test_an_exit_that_was_asked_for_is_asked_for_again(sim: SimServer) -> None:
         assert _told(sim, RequestExitSignal) == RequestExitSignal(
             token_account="A", slippage_bps=300
         )
+
+
+def test_nothing_meant_for_one_connection_is_written_to_the_next(
+    sim: SimServer,
+) -> None:
+    """Ids and accounts in it may mean another position there (13.1, P10)."""
+    with open_session(sim) as session:
+        until(session, "hello_ok")
+        stream = session._stream
+        former = stream.link
+        sim.drop()
+        until(session, "gap")
+        with pytest.raises(NotConnectedError):
+            stream.write(b"{}", to=former)
+        late = RequestExitSignal(token_account="A")
+        stream._mailbox.put(_Send(former, (late,)))
+        session.sender.ping().wait(PATIENCE)
+        stream.post(RequestExitSignal(token_account="B"))
+        assert _told(sim, RequestExitSignal).token_account == "B"
+        assert late not in sim.received.of(RequestExitSignal)
 
 
 # Positions
