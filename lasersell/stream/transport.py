@@ -472,8 +472,8 @@ class Transport(websocket.WebSocket):
 
     @property
     def is_lost(self) -> bool:
-        """Whether :meth:`lose` was called."""
-        return self._lost is not None
+        """Whether no message can be sent any more; the reader is about to see the end."""
+        return self._lost is not None or self._closing
 
     def abort(self) -> None:
         """Wake every thread that waits for this socket; it sees the end."""

@@ -23,6 +23,7 @@ from lasersell.protocol.client import Configure
 from lasersell.protocol.mirror import MirrorConfig, WatchWallet
 from lasersell.protocol.strategy import StrategyConfig
 from lasersell.sim import DEFAULT_LIMITS, SimServer
+from lasersell.stream import client as client_module
 from lasersell.stream.client import StreamClient
 from lasersell.stream.options import StreamConfigure
 from tests.faults.raw_server import Peer, RawServer
@@ -231,6 +232,18 @@ def test_a_wrong_capacity_is_refused_before_connecting(capacity: Any) -> None:
         client("ws://127.0.0.1:1/").connect_lanes(
             _CONFIGURE, low_priority_capacity=capacity
         )
+
+
+def test_connect_returns_even_if_its_own_thread_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It waits for the thread a little longer than that may take, and then gives up."""
+    monkeypatch.setattr(client_module, "SLACK", -0.95)
+    with (
+        SimServer(hello="never") as sim,
+        pytest.raises(ConnectTimeoutError, match="nor stop at its deadline"),
+    ):
+        client(sim.url).connect(_CONFIGURE, timeout=1.0)
 
 
 def test_a_client_shows_its_endpoint_and_no_more() -> None:

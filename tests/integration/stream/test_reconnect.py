@@ -307,6 +307,21 @@ def test_an_exit_asked_for_while_offline_is_held_and_sent(sim: SimServer) -> Non
     ]
 
 
+def test_an_exit_asked_for_while_the_connection_breaks_is_held(sim: SimServer) -> None:
+    """A command that meets the end of its connection is not lost, and raises nothing."""
+    sim.buy(WALLET)
+    with connect(sim.url) as connection:
+        opened = wait_for(connection, "position_opened")
+        link = connection._stream._link
+        assert link is not None
+        link.transport.begin_close(1000)
+        connection.sender.request_exit_signal(token_account=opened.token_account)
+        connection.sender.mirror_buy_result(OTHER_WALLET, True)
+        exit_signal = wait_for(connection, "exit_signal_with_tx")
+        sim.received.wait_for(MirrorBuyResult)
+    assert exit_signal.token_account == opened.token_account
+
+
 def test_a_held_exit_that_grew_old_is_reported(sim: SimServer) -> None:
     """After its time nobody knows whether it is still wanted: the user is told."""
     sim.buy(WALLET)

@@ -88,6 +88,9 @@ def _exit(
     account: str | None = "A",
     level_index: int | None = None,
     mint: str = "mint of A",
+    *,
+    sells: int | None = None,
+    of: int | None = 100,
 ) -> ExitSignalWithTx:
     return ExitSignalWithTx(
         session_id=1,
@@ -95,7 +98,8 @@ def _exit(
         wallet_pubkey=_WALLET,
         mint=mint,
         token_account=account,
-        position_tokens=100,
+        position_tokens=of,
+        sell_tokens=sells,
         profit_units=1,
         reason="sell_now",
         triggered_at_ms=1,
@@ -241,6 +245,20 @@ def test_an_account_never_named_counts_as_here() -> None:
     intent.untrack("A")
     assert intent.is_here("A")
     assert intent.present_id("A") is None
+
+
+def test_a_position_is_current_until_another_takes_its_account() -> None:
+    """As far as is known: a caller may hold one that is long gone."""
+    intent = _intent()
+    assert not intent.is_current(_opened(1), is_here=True)
+    intent.override("A", _SECOND)
+    assert not intent.is_current(_opened(1), is_here=True)
+    _open(intent, _opened(1))
+    assert intent.is_current(_opened(1), is_here=True)
+    _open(intent, _bought_again(2))
+    assert not intent.is_current(_opened(1), is_here=True)
+    assert not intent.is_current(_opened(1), is_here=False)
+    assert intent.is_current(_bought_again(1), is_here=False)
 
 
 # Overrides and untracked positions
@@ -578,8 +596,18 @@ def test_no_exit_is_asked_for_before_the_position_is_named_again() -> None:
         _exit(99, "A"),
         _exit(99, None),
         _exit(None, None),
+        _exit(sells=100),
+        _exit(level_index=2, sells=100),
     ],
-    ids=["both", "by id", "by account", "by wallet and mint", "by no id"],
+    ids=[
+        "both",
+        "by id",
+        "by account",
+        "by wallet and mint",
+        "by no id",
+        "of all",
+        "the last rung",
+    ],
 )
 def test_an_exit_signal_answers(answer: ExitSignalWithTx) -> None:
     """However it names the position."""
@@ -594,12 +622,22 @@ def test_an_exit_signal_answers(answer: ExitSignalWithTx) -> None:
     "other",
     [
         _exit(level_index=0),
+        _exit(sells=99),
+        _exit(sells=99, of=None),
         _exit(2, "B", mint="mint of B"),
         _exit(1, "B", mint="mint of B"),
         _exit(1, None, mint="mint of B"),
         _exit(None, None, mint="mint of Z"),
     ],
-    ids=["a partial one", "another", "against the id", "another mint", "nothing"],
+    ids=[
+        "a rung",
+        "a part",
+        "of how much",
+        "another",
+        "against the id",
+        "another mint",
+        "nothing",
+    ],
 )
 def test_another_exit_signal_does_not_answer(other: ExitSignalWithTx) -> None:
     """A rung of the ladder or another position's exit is not what was asked for."""

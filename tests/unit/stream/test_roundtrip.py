@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import os
 import threading
 
 import pytest
 
-from lasersell.errors import NotConnectedError
+from lasersell.errors import ForkedError, NotConnectedError
 from lasersell.protocol.client import Ping
 from lasersell.protocol.codec import decode_client_message
 from lasersell.protocol.server import HelloOk, Limits, Pong
@@ -74,6 +75,40 @@ def test_a_wait_ends_with_the_connection(clock: FakeClock) -> None:
     for ping in pings:
         with pytest.raises(NotConnectedError, match="connection ended"):
             ping.wait()
+
+
+def test_a_wait_in_a_forked_child_is_refused(
+    clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No reader survives a fork, so no pong would ever come."""
+    ping = _ping(RoundTrips(clock))
+    parent = os.getpid()
+    monkeypatch.setattr(os, "getpid", lambda: parent + 1)
+    with pytest.raises(ForkedError) as caught:
+        ping.wait()
+    assert caught.value.owner_pid == parent
+
+
+def test_the_servers_time_does_not_follow_our_wall_clock(clock: FakeClock) -> None:
+    """Someone may set our clock; the server's goes on by the monotonic one."""
+    trips = RoundTrips(clock)
+    assert trips.server_ms_at(0.0) is None
+    trips.greeted(_hello(1_000_000))
+    clock._start_ms += 3_600_000
+    clock.advance(1.0)
+    assert trips.server_now_ms() == 1_001_000
+    assert trips.server_ms_at(0.5) == 1_000_500
+
+
+@pytest.mark.parametrize(("off_by_ms", "believed"), [(1500, False), (60_000, True)])
+def test_a_greeting_that_is_far_off_is_believed(
+    clock: FakeClock, off_by_ms: int, believed: bool
+) -> None:
+    """Far off means that this machine slept; a little off is only the network."""
+    trips = RoundTrips(clock)
+    trips.greeted(_hello(1_000_000))
+    trips.greeted(_hello(1_000_000 + off_by_ms))
+    assert trips.server_now_ms() == 1_000_000 + (off_by_ms if believed else 0)
 
 
 def test_a_ping_may_be_waited_for_by_several_threads(clock: FakeClock) -> None:
