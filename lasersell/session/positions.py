@@ -263,8 +263,10 @@ class PositionBook:
         self._former_ids: dict[int, PositionHandle] = {}
         self._by_account: dict[str, PositionHandle] = {}
         self._by_wallet_mint: dict[tuple[str, str], dict[str, PositionHandle]] = {}
-        # Positions given up after a reconnect, and untracked ones that the server
-        # closed; by account, and since when, oldest first.
+        # Untracked positions that the server closed; the holdings may remain, and be
+        # named again on the next connection.
+        self._untracked: dict[str, PositionHandle] = {}
+        # Positions given up after a reconnect, and since when, oldest first.
         self._tombstones: OrderedDict[str, tuple[PositionHandle, float]] = OrderedDict()
         # What only exit signals have named, on this connection.
         self._strangers: dict[tuple[object, ...], PositionHandle] = {}
@@ -323,10 +325,14 @@ class PositionBook:
 
     def opened(self, message: PositionOpened, now: float) -> Opened:
         """Take a ``position_opened``; ``now`` is monotonic seconds."""
-        existing = self._by_account.get(message.token_account)
-        known = existing or self._tombstone(message.token_account, now)
+        account = message.token_account
+        existing = self._by_account.get(account)
+        known = (
+            existing or self._untracked.get(account) or self._tombstone(account, now)
+        )
         # Whatever this is, nothing that came before it can come back.
-        self._tombstones.pop(message.token_account, None)
+        self._untracked.pop(account, None)
+        self._tombstones.pop(account, None)
         if known is not None and self.recognition.is_same(
             known.opened, message, is_here=known.is_here, is_over=existing is None
         ):
@@ -372,8 +378,7 @@ class PositionBook:
         handle.status = "closed"
         handle.close_reason = message.reason
         if handle.is_untracked:
-            # The holding itself may remain, and be named again after a reconnect.
-            self._bury(handle, now)
+            self._untracked[handle.token_account] = handle
         return handle
 
     def balance(self, message: BalanceUpdate) -> PositionHandle | None:
@@ -418,16 +423,20 @@ class PositionBook:
         self._strangers.clear()
         handles = self.open()
         self._former_ids = {handle.position_id: handle for handle in handles}
-        for handle in (*handles, *(handle for handle, _ in self._tombstones.values())):
+        for handle in (*handles, *self._untracked.values()):
             handle.is_here = False
 
     def resynced(self, now: float) -> list[PositionHandle]:
         """Give up the positions that the new connection has not named; return them."""
-        gone = [handle for handle in self._by_account.values() if not handle.is_here]
+        gone = [handle for handle in self.open() if not handle.is_here]
         for handle in gone:
             self._remove(handle)
             handle.status = "lost"
             self._bury(handle, now)
+        for handle in list(self._untracked.values()):
+            if not handle.is_here:
+                del self._untracked[handle.token_account]
+                self._bury(handle, now)
         return gone
 
     def _remove(self, handle: PositionHandle) -> None:

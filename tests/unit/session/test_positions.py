@@ -464,13 +464,23 @@ def test_an_untracked_position_named_again_on_one_connection_is_known(
     assert book.opened(opened(1), 2.0).handle is handle
 
 
+def test_the_wish_not_to_track_a_position_does_not_age(book: PositionBook) -> None:
+    """However long the connection lasted on which it was given."""
+    handle = _untracked(book)
+    book.disconnected()
+    assert book.opened(opened(7), 100 * TOMBSTONE_SEC).handle is handle
+
+
 def test_untracked_positions_do_not_add_up() -> None:
-    """They are forgotten like lost ones."""
+    """What a reconnect does not bring back is forgotten like what was lost."""
     book = PositionBook()
     for number in range(100):
         handle = _open(book, opened(number, f"A{number}"))
         handle.is_untracked = True
         book.closed(closed(number, f"A{number}"), number * TOMBSTONE_SEC)
+        book.disconnected()
+        book.resynced(number * TOMBSTONE_SEC)
+    assert len(book._untracked) == 0
     assert len(book._tombstones) == 1
 
 
