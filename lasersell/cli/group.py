@@ -16,6 +16,8 @@ MISTAKE = 2
 
 _COMMANDS = {
     "demo": "Show a session against an embedded server, in at most 20 s.",
+    "journal": "List or export what `lasersell run` has done.",
+    "run": "Sell each position that an exit signal names, until stopped.",
     "sim": "Serve a simulated LaserSell stream until Ctrl-C.",
 }
 """Each command and what it does; it is the object of that name in its own module."""

@@ -76,6 +76,8 @@ class AutoExitSettings:
     """Requests for a fresh transaction in a row that may stay without an answer."""
     ask_timeout: float = attrs.field(default=5.0, validator=_seconds(0.01))
     """How long an answer to a request may take."""
+    retry_delay: float = attrs.field(default=0.5, validator=_seconds(0))
+    """Pause after a failure that more slippage would not have saved."""
     slippage_bps: int = attrs.field(default=2500, validator=_slippage)
     """Slippage that is asked for after the first failure."""
     slippage_step_bps: int = attrs.field(default=100, validator=_slippage)
@@ -153,6 +155,8 @@ class Sale:
     """Requests since the last transaction came."""
     asked_at: float | None = None
     """When the last of them was made."""
+    not_before: float = float("-inf")
+    """Until then nothing is tried again."""
     problem: str | None = None
     """What went wrong last, in words."""
 
@@ -354,10 +358,11 @@ class AccountPlan:
         attempt.sale.signal = None
         self.attempt = attempt
 
-    def refused(self, sale: Sale, signal: Signal, problem: str) -> None:
+    def refused(self, sale: Sale, signal: Signal, problem: str, now: float) -> None:
         """A transaction was not signed."""
         sale.attempts += 1
         sale.problem = problem
+        sale.not_before = now + self._settings.retry_delay
         if sale.signal is signal:  # no newer one came meanwhile
             sale.signal = None
 
@@ -371,18 +376,24 @@ class AccountPlan:
         sale.outcome = outcome
         sale.signal = None
 
-    def dead(self, attempt: Attempt, problem: str, *, by_program: bool) -> None:
+    def dead(
+        self, attempt: Attempt, problem: str, now: float, *, by_program: bool
+    ) -> None:
         """
         A transaction did not land, and never will.
 
         Args:
             attempt: The transaction.
             problem: Why, in words.
+            now: The time.
             by_program: Whether its own program refused it, as it does for slippage.
         """
-        attempt.sale.problem = problem
+        sale = attempt.sale
+        sale.problem = problem
         if by_program:
-            attempt.sale.failures += 1
+            sale.failures += 1
+        else:
+            sale.not_before = now + self._settings.retry_delay
         self.attempt = None
 
     def landed(self, attempt: Attempt, slot: int) -> None:
@@ -462,6 +473,8 @@ class AccountPlan:
     def _pursue(self, sale: Sale, conditions: Conditions) -> Step:
         if sale.attempts >= self._settings.max_attempts:
             return End(sale, "gave_up", sale.problem)
+        if conditions.now < sale.not_before:
+            return WaitUntil(sale.not_before)
         signal = sale.signal
         if signal is None or not self._is_fresh(signal.born_at, conditions.now):
             return self._ask(sale, conditions)

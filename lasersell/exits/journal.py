@@ -129,7 +129,7 @@ CREATE TABLE attempts (
     id INTEGER PRIMARY KEY,
     sale_id INTEGER NOT NULL REFERENCES sales (id),
     signal_id INTEGER NOT NULL REFERENCES signals (id),
-    signature TEXT NOT NULL UNIQUE,
+    signature TEXT NOT NULL,
     wallet TEXT NOT NULL,
     blockhash TEXT NOT NULL,
     tip_lamports TEXT,
@@ -141,6 +141,9 @@ CREATE TABLE attempts (
     detail TEXT
 );
 CREATE INDEX attempts_by_sale ON attempts (sale_id);
+-- What no target took may be tried once more. Anything else may be on the chain.
+CREATE UNIQUE INDEX attempts_once ON attempts (signature)
+WHERE outcome IS NULL OR outcome <> 'rejected';
 
 CREATE TABLE sends (
     id INTEGER PRIMARY KEY,
@@ -474,7 +477,7 @@ class Journal:
             profit_units: What it is thought to earn, in units of that.
 
         Raises:
-            DuplicateAttempt: This very transaction was written down before.
+            DuplicateAttempt: This very transaction may have been submitted before.
         """
         with _named_duplicates(), self._durably():
             self.decide(signal_id, "submitted")

@@ -101,8 +101,8 @@ def test_what_is_under_way_is_never_replaced() -> None:
     offer(plan, born_at=0.1)
     assert plan.next_step(at(0.1)) == WaitUntil(SETTINGS.look_interval)
     assert plan.next_step(at(0.5)) == Look(attempt)
-    plan.dead(attempt, "expired", by_program=False)
-    assert isinstance(plan.next_step(at(0.6)), Submit)
+    plan.dead(attempt, "expired", 0.5, by_program=False)
+    assert isinstance(plan.next_step(at(1.0)), Submit)
 
 
 def test_the_same_bytes_are_sent_again() -> None:
@@ -194,7 +194,7 @@ def test_a_level_that_failed_is_left_to_the_full_exit() -> None:
     level = offer(plan, level=0)
     attempt = begin(plan, level)
     offer(plan)
-    plan.dead(attempt, "failed", by_program=True)
+    plan.dead(attempt, "failed", 0.0, by_program=True)
     assert plan.next_step(AT_ZERO) == End(level, "superseded")
 
 
@@ -204,7 +204,7 @@ def test_a_failure_asks_for_more_slippage_up_to_the_cap() -> None:
     asked = []
     for _ in range(3):
         sale = offer(plan)
-        plan.dead(begin(plan, sale), "slippage", by_program=True)
+        plan.dead(begin(plan, sale), "slippage", 0.0, by_program=True)
         step = plan.next_step(AT_ZERO)
         assert isinstance(step, Ask)
         asked.append(step.slippage_bps)
@@ -214,8 +214,9 @@ def test_a_failure_asks_for_more_slippage_up_to_the_cap() -> None:
 def test_an_expiry_asks_for_no_more_slippage() -> None:
     """What only came too late is asked for as it was."""
     plan = new_plan()
-    plan.dead(begin(plan, offer(plan)), "expired", by_program=False)
-    step = plan.next_step(AT_ZERO)
+    plan.dead(begin(plan, offer(plan)), "expired", 0.0, by_program=False)
+    assert plan.next_step(at(0.1)) == WaitUntil(SETTINGS.retry_delay)
+    step = plan.next_step(at(SETTINGS.retry_delay))
     assert isinstance(step, Ask)
     assert step.slippage_bps is None
 
@@ -224,7 +225,7 @@ def test_attempts_are_bounded() -> None:
     """After as many failures as allowed the sale is given up, with the last problem."""
     plan = new_plan(max_attempts=2)
     for _ in range(2):
-        plan.dead(begin(plan, offer(plan)), "slippage", by_program=True)
+        plan.dead(begin(plan, offer(plan)), "slippage", 0.0, by_program=True)
     assert plan.next_step(AT_ZERO) == End(plan.sales[None], "gave_up", "slippage")
 
 
@@ -235,7 +236,7 @@ def test_refusals_of_the_guard_are_bounded() -> None:
         sale = offer(plan)
         signal = sale.signal
         assert signal is not None
-        plan.refused(sale, signal, "drains the wallet")
+        plan.refused(sale, signal, "drains the wallet", 0.0)
     step = plan.next_step(AT_ZERO)
     assert step == End(plan.sales[None], "gave_up", "drains the wallet")
 
@@ -247,7 +248,7 @@ def test_a_refusal_leaves_a_newer_signal_alone() -> None:
     old = sale.signal
     assert old is not None
     offer(plan, born_at=1.0)
-    plan.refused(sale, old, "no")
+    plan.refused(sale, old, "no", 0.0)
     assert isinstance(plan.next_step(at(1.0)), Submit)
 
 
@@ -255,7 +256,7 @@ def test_a_signal_for_what_was_given_up_is_another_chance() -> None:
     """When the server says so again, the sale is tried again from the start."""
     plan = new_plan(max_attempts=1)
     sale = offer(plan)
-    plan.dead(begin(plan, sale), "slippage", by_program=True)
+    plan.dead(begin(plan, sale), "slippage", 0.0, by_program=True)
     plan.ended(sale, "gave_up")
     assert plan.judge(None) == "taken"
     offer(plan)
@@ -467,11 +468,11 @@ class _World:
         assert self.floating is None, "two transactions may land"
         fate = self.draw(st.sampled_from(["refused", "rejected", "sent"]))
         if fate == "refused":
-            self.plan.refused(step.sale, step.signal, "refused")
+            self.plan.refused(step.sale, step.signal, "refused", self.now)
             return
         attempt = begin(self.plan, step.sale, self.now)
         if fate == "rejected":
-            self.plan.dead(attempt, "rejected", by_program=True)
+            self.plan.dead(attempt, "rejected", self.now, by_program=True)
         else:
             self.floating = attempt
 
@@ -480,11 +481,11 @@ class _World:
         if self.landed_unseen:
             self.plan.landed(attempt, slot=len(self.sold))
         elif self.failed_unseen:
-            self.plan.dead(attempt, "failed", by_program=True)
+            self.plan.dead(attempt, "failed", self.now, by_program=True)
         elif self.draw(st.booleans()):
             return
         else:
-            self.plan.dead(attempt, "expired", by_program=False)
+            self.plan.dead(attempt, "expired", self.now, by_program=False)
         self.floating = None
         self.landed_unseen = self.failed_unseen = False
 

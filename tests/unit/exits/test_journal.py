@@ -16,6 +16,7 @@ from lasersell._threads import start_thread
 from lasersell.errors import ConfigurationError
 from lasersell.exits.journal import (
     IN_MEMORY,
+    AttemptOutcome,
     DuplicateAttempt,
     Journal,
     SignalRecord,
@@ -134,6 +135,25 @@ def test_the_same_transaction_is_not_begun_twice(journal: Journal) -> None:
     with pytest.raises(DuplicateAttempt):
         begin(journal)
     assert len(journal.open_attempts()) == 1
+
+
+def test_what_no_target_took_may_be_begun_again(journal: Journal) -> None:
+    """The same bytes are another attempt, if it is certain that they never left."""
+    _, attempt = begin(journal)
+    journal.end_attempt(attempt, "rejected")
+    _, again = begin(journal)
+    assert [record.id for record in journal.open_attempts()] == [again]
+
+
+@pytest.mark.parametrize("outcome", ["landed", "failed", "expired"])
+def test_what_may_have_been_executed_is_not_begun_again(
+    journal: Journal, outcome: AttemptOutcome
+) -> None:
+    """The network executes the same bytes once."""
+    _, attempt = begin(journal)
+    journal.end_attempt(attempt, outcome)
+    with pytest.raises(DuplicateAttempt):
+        begin(journal)
 
 
 def test_the_latest_sale_of_each_level_is_found(journal: Journal) -> None:
