@@ -61,7 +61,7 @@ WRITE_TIMEOUT = 5.0
 """Seconds that one write may take before the connection counts as lost."""
 BODY_LIMIT = 2048
 
-PONGS_KEPT = 16
+PONGS_KEPT = 64
 """Most unsent pongs that are kept; the RFC allows to answer only newer pings."""
 
 _READ_AND_WRITE = select.POLLIN | select.POLLOUT
@@ -266,12 +266,13 @@ class Transport(websocket.WebSocket):
         for other in others:
             if isinstance(other, PingFrame):
                 self._pongs.append(other.payload)
-                self.flush()
             elif isinstance(other, BinaryMessage):
                 self.binaries.append(other.payload)
             elif isinstance(other, CloseFrame):
                 self.peer_close = other
                 self.begin_close(1000 if other.code is None else other.code)
+        if self._pongs:
+            self.flush()
 
     def _closed_by_peer(self, frame: CloseFrame) -> StreamLostError:
         code = 1005 if frame.code is None else frame.code

@@ -22,7 +22,7 @@ def test_a_program_that_ends_is_not_held_up(way: str) -> None:
     with running("tests.faults.exit_program", way) as program:
         assert program.stdout is not None
         assert program.stdout.readline() == "ready\n"
-        late = Deadline(3.5)
+        late = Deadline(5.0)
         _, complaints = program.communicate(timeout=15)
     assert not late.has_passed()
     assert complaints == ("as planned\n" if way == "raises" else "")

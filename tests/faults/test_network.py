@@ -312,7 +312,7 @@ def test_a_half_open_connection_is_closed_at_once(proxy: ChaosProxy) -> None:
     connection = _through(proxy)
     wait_for(connection, "position_opened")
     proxy.to_client.is_lost = proxy.to_server.is_lost = True
-    late = Deadline(1.5)
+    late = Deadline(3.0)
     connection.close()
     assert not late.has_passed()
 
