@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 from lasersell._threads import start_thread
@@ -89,7 +89,8 @@ class Reader(Generic[E]):
         lanes: Where events go.
         applier: What makes events of messages.
         watchers: Per message type, what the supervisor wants to see of it. Called
-            in this thread, before the message is applied.
+            in this thread, before the message is applied; may return what of our
+            own comes before it.
         on_batch: Called before the messages of a batch; returns what of our own
             comes before them.
         on_end: Called last, with why the connection ended.
@@ -102,7 +103,7 @@ class Reader(Generic[E]):
         lanes: Lanes[E],
         applier: Applier[E],
         *,
-        watchers: Mapping[type, Callable[[Any], None]],
+        watchers: Mapping[type, Callable[[Any], Iterable[Message] | None]],
         on_batch: Callable[[], Sequence[Message]],
         on_end: Callable[[StreamLostError], None],
     ) -> None:
@@ -174,8 +175,7 @@ class Reader(Generic[E]):
         lows: list[E] = []
         apply = self._applier.apply
         self._applier.begin(self._transport.last_byte)
-        while not self._posted.empty():
-            self._see(self._posted.get(), highs, lows)
+        self._take_posted(highs, lows)
         if texts:
             for message in self._on_batch():
                 apply(message, highs, lows)
@@ -187,7 +187,8 @@ class Reader(Generic[E]):
                     message = Undecodable(raw=text[:RAW_LIMIT], problem=str(error))
                 watch = watchers.get(type(message))
                 if watch is not None:
-                    watch(message)
+                    for ours in watch(message) or ():
+                        apply(ours, highs, lows)
                 apply(message, highs, lows)
         for payload in self._take_binaries():
             apply(payload, highs, lows)
@@ -198,11 +199,13 @@ class Reader(Generic[E]):
                 highs, lows, self._wait_for_room, self._wakeup.ring
             )
 
-    def _see(self, message: Message, highs: list[E], lows: list[E]) -> None:
-        watch = self._watchers.get(type(message))
-        if watch is not None:
-            watch(message)
-        self._applier.apply(message, highs, lows)
+    def _take_posted(self, highs: list[E], lows: list[E]) -> None:
+        while not self._posted.empty():
+            message = self._posted.get()
+            watch = self._watchers.get(type(message))
+            before = None if watch is None else watch(message)
+            for ours in (*(before or ()), message):
+                self._applier.apply(ours, highs, lows)
 
     def _take_binaries(self) -> list[Undecodable]:
         binaries = self._transport.binaries

@@ -55,7 +55,7 @@ from lasersell.stream.backoff import (
 from lasersell.stream.frames import Opcode
 from lasersell.stream.handshake import Greeting, Handshake, rejection
 from lasersell.stream.heartbeat import FLOW_SILENCE_MIN, Action, Heartbeat
-from lasersell.stream.intent import Intent
+from lasersell.stream.intent import Intent, Report
 from lasersell.stream.lanes import Lanes, LaneStats
 from lasersell.stream.lifecycle import (
     Connected,
@@ -565,10 +565,13 @@ class Supervisor(Generic[E]):
                 Pong: self.round_trips.answered,
                 ServerError: lambda error: self._saw_error(reader, error),
                 BalanceUpdate: lambda _: self._accepted(),
-                PositionOpened: lambda opened: self._saw_opened(reader, opened),
+                PositionOpened: self._saw_opened,
                 PositionClosed: self.recall.closed,
                 ExitSignalWithTx: self.recall.exit_signalled,
-                Resynced: lambda _: self._saw_resynced(reader),
+                # In this thread: a position that comes at the same moment is named
+                # either before, or as one that was given up, for the intent and the
+                # applier alike.
+                Resynced: lambda _: self.recall.resynced(self.clock.monotonic()),
                 # Not set where it is posted: bytes that come in between would
                 # have Fresh delivered before Stale.
                 Stale: lambda _: self._set_state("stale"),
@@ -602,19 +605,12 @@ class Supervisor(Generic[E]):
         if error.code in REJECTING_CODES or error.code in AUTHENTICATION_CODES:
             self._mailbox.put(_Rejected(reader, rejection(error)))
 
-    def _saw_opened(self, reader: Reader[E], opened: PositionOpened) -> None:
+    def _saw_opened(self, opened: PositionOpened) -> list[Report]:
         self._accepted()
         messages, reports = self.recall.opened(opened, self.clock.monotonic())
         # Even if empty, it wakes the supervisor: an open position is watched closely.
         self.post(*messages)
-        for report in reports:
-            reader.post(report)
-
-    def _saw_resynced(self, reader: Reader[E]) -> None:
-        # In this thread: a position that comes at the same moment is named either
-        # before, or as one that was given up, for the intent and the applier alike.
-        for report in self.recall.resynced(self.clock.monotonic()):
-            reader.post(report)
+        return reports
 
     # Live
 

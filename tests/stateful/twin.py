@@ -28,7 +28,7 @@ from lasersell.protocol.strategy import StrategyConfig
 from lasersell.session.core import DeadlineSettings, SessionCore
 from lasersell.session.events import StreamEvent
 from lasersell.session.session import StreamSession
-from lasersell.stream.intent import HoldSettings, Intent
+from lasersell.stream.intent import HoldSettings, Intent, Report
 from lasersell.stream.lanes import Lanes
 from lasersell.stream.lifecycle import (
     Connected,
@@ -67,6 +67,7 @@ class Twin:
         hold: How commands wait.
         low_capacity: Events in the low lane.
         answer: What a server says to a message; by default nothing.
+        before: Called with each message that is read, before it is.
 
     Attributes:
         session: The real facade, of which only ``connect`` was not used.
@@ -82,6 +83,7 @@ class Twin:
         hold: HoldSettings | None = None,
         low_capacity: int = 1024,
         answer: Callable[[ClientMessage], list[Message]] = lambda _: [],
+        before: Callable[[Message], None] = lambda _: None,
     ) -> None:
         self.clock = clock
         self.timers = FakeTimers(clock)
@@ -94,6 +96,7 @@ class Twin:
             self.timers.start,
         )
         self._answer = answer
+        self._before = before
         self._answers: deque[Message] = deque()
         self._mail: deque[tuple[object, tuple[ClientMessage, ...]]] = deque()
         self._posted: deque[Message] = deque()
@@ -258,30 +261,34 @@ class Twin:
         self._apply([*posted, *messages], self._watch)
 
     def _apply(
-        self, messages: list[Message], watch: Callable[[Any], None] = lambda _: None
+        self,
+        messages: list[Message],
+        watch: Callable[[Any], list[Report]] = lambda _: [],
     ) -> None:
         highs: list[StreamEvent] = []
         lows: list[StreamEvent] = []
         self.core.begin(self.clock.monotonic())
         for message in messages:
-            watch(message)
-            self.core.apply(message, highs, lows)
+            for ours in (*watch(message), message):
+                self.core.apply(ours, highs, lows)
         self.lanes.put(highs, lows)
 
-    def _watch(self, message: Any) -> None:
+    def _watch(self, message: Any) -> list[Report]:
+        self._before(message)
         now = self.clock.monotonic()
         if isinstance(message, PositionOpened):
             told, reports = self.recall.opened(message, now)
             self.post(*told)
-            self._posted.extend(reports)
-        elif isinstance(message, PositionClosed):
+            return reports
+        if isinstance(message, Resynced):
+            return self.recall.resynced(now)
+        if isinstance(message, PositionClosed):
             self.recall.closed(message)
         elif isinstance(message, ExitSignalWithTx):
             self.recall.exit_signalled(message)
-        elif isinstance(message, Resynced):
-            self._posted.extend(self.recall.resynced(now))
         elif isinstance(message, Pong):
             self.round_trips.answered(message)
+        return []
 
     def _tick(self) -> None:
         now = self.clock.monotonic()

@@ -255,21 +255,24 @@ def test_an_expired_command_is_told_before_the_next_connection(sim: SimServer) -
         ]
 
 
-def test_what_a_lost_position_costs_is_told_after_its_loss(sim: SimServer) -> None:
-    """First the position, then the exit that was asked for it."""
+def test_what_a_lost_position_costs_is_told_before_its_loss(sim: SimServer) -> None:
+    """First the exit that was asked for it, then the position."""
     with open_session(sim, resync_window=0.05) as session:
         sim.send(opened())
         until(session, "position_opened")
         session.request_exit_signal("A")
         sim.drop()
-        events = until(session, "exit_request_unanswered")
-        assert _names(events)[-2][0] == "position_lost"
+        events = until(session, "position_lost")
+        assert _names(events)[-2:] == [
+            ("exit_request_unanswered", "A"),
+            ("position_lost", "A"),
+        ]
 
 
-def test_what_a_replaced_position_costs_is_told_after_its_successor(
+def test_what_a_replaced_position_costs_is_told_before_its_loss(
     sim: SimServer,
 ) -> None:
-    """The exit was asked for the former one."""
+    """The exit was asked for the former one, and not for its successor."""
     first = sim.buy(WALLET)
     with open_session(sim) as session:
         until(session, "position_opened")
@@ -277,12 +280,14 @@ def test_what_a_replaced_position_costs_is_told_after_its_successor(
             session.request_exit_signal(first.token_account)
             sim.sell(first)
             sim.buy(WALLET, first.mint)
-        events = until(session, "command_expired")
+        events = until(session, "position_opened")
         assert highs_of(events)[-3:] == [
+            "command_expired",
             "position_lost",
             "position_opened",
-            "command_expired",
         ]
+        former = events[-1].handle
+        assert [event.handle is former for event in events[-3:]] == [False, False, True]
 
 
 # Of the end

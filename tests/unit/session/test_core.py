@@ -317,14 +317,35 @@ def test_the_wishes_for_a_revived_position_are_told_again(
 def test_the_intent_and_the_book_agree_on_what_is_lost(
     twin: Twin, handle: PositionHandle
 ) -> None:
-    """An exit that was asked for is given up together with its position."""
+    """An exit that was asked for is given up together with its position, just before it."""
     twin.session.request_exit_signal(handle)
     twin.drop()
     twin.connect()
     twin.events()
     twin.advance(5.0)
     events = twin.events()
-    assert [e.type for e in events] == ["position_lost", "exit_request_unanswered"]
+    assert [(e.type, e.handle) for e in events] == [
+        ("exit_request_unanswered", handle),
+        ("position_lost", handle),
+    ]
+
+
+def test_the_report_about_a_replaced_position_has_its_own_handle(
+    twin: Twin, handle: PositionHandle
+) -> None:
+    """Not that of its successor, which nobody asked to exit."""
+    twin.drop()
+    twin.session.request_exit_signal(handle)
+    twin.connect()
+    twin.events()
+    twin.feed(opened(7, tokens=5, entry_quote_units=5, opened_at_ms=7, slot=7))
+    events = twin.events()
+    assert [e.type for e in events] == [
+        "command_expired",
+        "position_lost",
+        "position_opened",
+    ]
+    assert [e.handle is handle for e in events] == [True, True, False]
 
 
 def test_reports_about_an_exit_have_the_handle(
