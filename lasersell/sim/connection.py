@@ -11,33 +11,19 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from lasersell.protocol.client import ClientMessage
-from lasersell.protocol.codec import encode_server_message
 from lasersell.protocol.server import (
     LiquiditySnapshot,
     PnlUpdate,
     ServerMessage,
     TradeTick,
 )
+from lasersell.sim.encoding import CLOSE, frame, text_frames
 from lasersell.sim.session import SimSession
 
-__all__ = [
-    "ABNORMAL_CLOSURE",
-    "BINARY",
-    "LOW_PRIORITY",
-    "TEXT",
-    "Connection",
-    "frame",
-    "text_frames",
-]
-
-TEXT = 0x1
-"""Opcode of a text frame."""
-
-BINARY = 0x2
-"""Opcode of a binary frame."""
+__all__ = ["ABNORMAL_CLOSURE", "LOW_PRIORITY", "Connection"]
 
 ABNORMAL_CLOSURE = 1006
 """The code that is never sent: the connection ends without a close frame."""
@@ -45,26 +31,8 @@ ABNORMAL_CLOSURE = 1006
 LOW_PRIORITY = (PnlUpdate, LiquiditySnapshot, TradeTick)
 """What a client that does not keep up can do without."""
 
-_FINAL = 0x80
-_CLOSE = 0x8
 _CLOSE_TIMEOUT = 1.0
 _CONGESTED_BYTES = 256 * 1024
-
-
-def frame(payload: bytes, opcode: int = TEXT) -> bytes:
-    """Return one whole unmasked WebSocket frame, as a server sends it."""
-    head = bytes((_FINAL | opcode,))
-    size = len(payload)
-    if size < 126:
-        return head + bytes((size,)) + payload
-    if size < 65_536:
-        return head + b"\x7e" + size.to_bytes(2, "big") + payload
-    return head + b"\x7f" + size.to_bytes(8, "big") + payload
-
-
-def text_frames(messages: Iterable[ServerMessage]) -> list[bytes]:
-    """Return each message as one text frame."""
-    return [frame(encode_server_message(message)) for message in messages]
 
 
 class Connection:
@@ -177,7 +145,7 @@ class Connection:
         if code == ABNORMAL_CLOSURE:
             self.cut()
             return
-        self.write(frame(code.to_bytes(2, "big") + reason.encode(), _CLOSE))
+        self.write(frame(code.to_bytes(2, "big") + reason.encode(), CLOSE))
         self._has_said_goodbye = True
         asyncio.get_running_loop().call_later(_CLOSE_TIMEOUT, self.cut)
 

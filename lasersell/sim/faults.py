@@ -16,7 +16,8 @@ from typing import Any
 from lasersell.protocol.codec import encode_server_message
 from lasersell.protocol.server import Pong, ServerMessage
 from lasersell.sim.background import Background
-from lasersell.sim.connection import Connection, frame
+from lasersell.sim.connection import Connection
+from lasersell.sim.encoding import frame
 from lasersell.sim.hub import Hub
 from lasersell.sim.tampering import Duplicate, Lose, Swap, Tamper
 

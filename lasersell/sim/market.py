@@ -8,8 +8,7 @@ amounts on every machine. A pool is a value: whatever changes it returns a new o
 from __future__ import annotations
 
 from math import isqrt
-
-import attrs
+from typing import NamedTuple
 
 __all__ = ["SLIPPAGE_BANDS_BPS", "Pool", "liquidity_trend"]
 
@@ -20,8 +19,7 @@ _STEADY_PER_MILLE = 1
 _BPS = 10_000
 
 
-@attrs.frozen
-class Pool:
+class Pool(NamedTuple):
     """
     The two reserves of a pool whose product stays constant while people trade.
 
@@ -71,8 +69,7 @@ class Pool:
         """Return the pool after trades of others multiplied its price by ``factor``."""
         root = factor**0.5
         return Pool(
-            max(1, round(self.quote_reserve * root)),
-            max(1, round(self.token_reserve / root)),
+            int(self.quote_reserve * root) or 1, int(self.token_reserve / root) or 1
         )
 
     def paying(self, tokens: int, proceeds: int) -> Pool:

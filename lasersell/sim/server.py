@@ -23,7 +23,8 @@ from lasersell.sim.admission import Refusal, Upgrade
 from lasersell.sim.background import Background
 from lasersell.sim.chain import DEFAULT_QUOTE_UNITS, Chain
 from lasersell.sim.clock import ManualClock
-from lasersell.sim.connection import ABNORMAL_CLOSURE, BINARY, TEXT, frame, text_frames
+from lasersell.sim.connection import ABNORMAL_CLOSURE
+from lasersell.sim.encoding import BINARY, TEXT, frame, text_frames
 from lasersell.sim.faults import Faults
 from lasersell.sim.flood import Flood
 from lasersell.sim.hub import PATH, Hub

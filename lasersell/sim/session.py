@@ -34,7 +34,7 @@ from lasersell.sim.mirror import MirrorDesk
 from lasersell.sim.options import SimOptions
 from lasersell.sim.refusals import Refused, check_room
 from lasersell.sim.reports import Sender
-from lasersell.sim.strategy import Exit
+from lasersell.sim.strategy import Exit, Rulebook
 from lasersell.sim.tracking import DEFAULT_SLIPPAGE_BPS, Memory, Position, Tracker
 
 __all__ = ["SimSession"]
@@ -168,18 +168,19 @@ class SimSession:
         self._set_strategy(message.strategy)
         if self._options.readings.position_strategy == "overwritten":
             for position in self.positions.values():
-                position.strategy = None
+                position.rules = None
         return []
 
     def _set_strategy(self, strategy: StrategyConfig) -> None:
-        self.strategy = self._tracker.strategy = strategy
+        self.strategy = strategy
+        self._tracker.rules = Rulebook(strategy)
 
     def _update_position_strategy(
         self, message: UpdatePositionStrategy
     ) -> list[ServerMessage]:
         position = self._find(message.position_id, None)
         self._check_strategy(message.strategy)
-        position.strategy = message.strategy
+        position.rules = Rulebook(message.strategy)
         return []
 
     def _update_wallets(self, message: UpdateWallets) -> list[ServerMessage]:

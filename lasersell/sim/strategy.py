@@ -37,12 +37,12 @@ from collections.abc import Callable
 
 import attrs
 
-from lasersell.protocol.strategy import StrategyConfig
+from lasersell.protocol.strategy import StrategyConfig, TakeProfitLevel
 from lasersell.sim.ladder import ArmedSlice, LadderProgress
 from lasersell.sim.readings import Readings
 from lasersell.sim.valuation import Valuation
 
-__all__ = ["Exit", "ExitState", "Surroundings", "Valuation", "evaluate"]
+__all__ = ["Exit", "ExitState", "Rulebook", "Surroundings", "Valuation", "evaluate"]
 
 
 @attrs.frozen
@@ -82,6 +82,13 @@ class ExitState:
         if self.ladder.armed:
             self.ladder.see(value)
 
+    def follow(self, levels: tuple[TakeProfitLevel, ...]) -> None:
+        """Go up this ladder; a ladder that is equal to the present one goes on."""
+        if levels == self.ladder.levels:
+            self.ladder.levels = levels
+        else:
+            self.ladder = LadderProgress(levels)
+
     @property
     def peak_pct(self) -> float:
         """The highest profit in percent of the entry; a position starts at none."""
@@ -112,14 +119,45 @@ class Surroundings:
 _NOWHERE = Surroundings()
 
 
-@attrs.frozen
-class _Case:
-    """One question put to every rule."""
+class Rulebook:
+    """
+    The rules of one strategy that are on, ready to be asked on every tick.
 
-    strategy: StrategyConfig
-    value: Valuation
-    state: ExitState
-    around: Surroundings
+    Args:
+        strategy: Which rules are on, and at what percentages.
+
+    Attributes:
+        strategy: The same.
+        looks_around: Whether any of its rules needs to know its surroundings.
+    """
+
+    def __init__(self, strategy: StrategyConfig) -> None:
+        self.strategy = strategy
+        self.looks_around = bool(
+            strategy.take_profit_levels
+            or strategy.liquidity_guard
+            or strategy.sell_on_graduation
+        )
+        self._rules = tuple(rule for rule, is_on in _RULES if is_on(strategy))
+
+    def decide(
+        self, value: Valuation, state: ExitState, around: Surroundings
+    ) -> Exit | None:
+        """
+        Return the next decision of this tick, if one of the rules fires.
+
+        After a partial exit ask again, with that much less in
+        ``around.free_tokens``.
+        """
+        state.see(value)
+        strategy = self.strategy
+        if strategy.take_profit_levels is not state.ladder.levels:
+            state.follow(strategy.take_profit_levels)
+        for rule in self._rules:
+            decision = rule(strategy, value, state, around)
+            if decision is not None:
+                return decision
+        return None
 
 
 def evaluate(
@@ -128,135 +166,127 @@ def evaluate(
     state: ExitState,
     around: Surroundings = _NOWHERE,
 ) -> Exit | None:
-    """
-    Return the next decision of this tick, if one of the rules fires.
-
-    After a partial exit ask again, with that much less in ``around.free_tokens``.
-    The order of the questions is the order of evaluation this module describes.
-    """
-    state.see(value)
-    if strategy.take_profit_levels != state.ladder.levels:
-        state.ladder = LadderProgress(strategy.take_profit_levels)
-    case = _Case(strategy, value, state, around)
-    for rule in _RULES:
-        decision = rule(case)
-        if decision is not None:
-            return decision
-    return None
+    """Return the decision of a strategy, asked once; see :meth:`Rulebook.decide`."""
+    return Rulebook(strategy).decide(value, state, around)
 
 
-def _stop_loss(case: _Case) -> Exit | None:
-    stop = case.strategy.stop_loss_pct
-    return Exit("stop_loss") if 0 < stop <= -case.value.profit_pct else None
+def _stop_loss(
+    strategy: StrategyConfig, value: Valuation, _state: ExitState, _around: Surroundings
+) -> Exit | None:
+    return Exit("stop_loss") if strategy.stop_loss_pct <= -value.profit_pct else None
 
 
-def _breakeven(case: _Case) -> Exit | None:
-    distance = case.strategy.breakeven_trail_pct
-    if distance == 0:
-        return None
-    if case.around.readings.breakeven == "stop_at_entry":
-        fires = distance <= case.state.peak_pct and case.value.profit_units <= 0
+def _breakeven(
+    strategy: StrategyConfig, value: Valuation, state: ExitState, around: Surroundings
+) -> Exit | None:
+    distance = strategy.breakeven_trail_pct
+    if around.readings.breakeven == "stop_at_entry":
+        fires = distance <= state.peak_pct and value.profit_units <= 0
     else:
-        highest = case.state.highest
+        highest = state.highest
         was_even = highest is not None and highest.profit_units >= 0
-        fires = was_even and distance <= -case.value.profit_pct
+        fires = was_even and distance <= -value.profit_pct
     return Exit("breakeven") if fires else None
 
 
-def _liquidity_guard(case: _Case) -> Exit | None:
-    is_exit = case.around.readings.liquidity_guard == "exit"
-    is_on = is_exit and case.strategy.liquidity_guard
-    return Exit("liquidity_guard") if is_on and case.around.has_drained else None
+def _liquidity_guard(
+    _strategy: StrategyConfig,
+    _value: Valuation,
+    _state: ExitState,
+    around: Surroundings,
+) -> Exit | None:
+    fires = around.readings.liquidity_guard == "exit" and around.has_drained
+    return Exit("liquidity_guard") if fires else None
 
 
-def _graduation(case: _Case) -> Exit | None:
-    sells = case.strategy.sell_on_graduation and case.around.has_graduated
-    return Exit("graduation") if sells else None
+def _graduation(
+    _strategy: StrategyConfig,
+    _value: Valuation,
+    _state: ExitState,
+    around: Surroundings,
+) -> Exit | None:
+    return Exit("graduation") if around.has_graduated else None
 
 
-def _target_profit(case: _Case) -> Exit | None:
-    target = case.strategy.target_profit_pct
-    is_ignored = case.state.ladder.levels and case.around.readings.ladder == "sell"
-    fires = not is_ignored and 0 < target <= case.value.profit_pct
+def _target_profit(
+    strategy: StrategyConfig, value: Valuation, _state: ExitState, around: Surroundings
+) -> Exit | None:
+    if strategy.take_profit_levels and around.readings.ladder == "sell":
+        return None
+    fires = strategy.target_profit_pct <= value.profit_pct
     return Exit("target_profit") if fires else None
 
 
-def _ladder(case: _Case) -> Exit | None:
-    if not case.state.ladder.levels:
-        return None
-    if case.around.readings.ladder == "sell":
-        return _level_that_sells(case)
-    return _level_that_may_arm(case) or _slice_that_fell_back(case)
-
-
-def _level_that_sells(case: _Case) -> Exit | None:
-    ladder = case.state.ladder
-    while (taken := ladder.take_level(case.value)) is not None:
+def _ladder(
+    strategy: StrategyConfig, value: Valuation, state: ExitState, around: Surroundings
+) -> Exit | None:
+    sells = around.readings.ladder == "sell"
+    ladder = state.ladder
+    while (taken := ladder.take_level(value)) is not None:
         index, level = taken
-        if level.trailing_stop_pct > 0:
-            ladder.trailing_stop_pct = level.trailing_stop_pct
-        tokens = _to_sell(case, level.sell_pct)
-        if tokens > 0:
+        trail = level.trailing_stop_pct
+        if sells and trail > 0:
+            ladder.trailing_stop_pct = trail
+        tokens = _to_sell(strategy, level.sell_pct, ladder, around)
+        if tokens > 0 and trail > 0 and not sells:
+            ladder.armed.append(ArmedSlice(index, tokens, trail, value))
+        elif tokens > 0:
             return Exit("target_profit", index, tokens)
-    return None
+    return _slice_that_fell_back(value, ladder, around)
 
 
-def _level_that_may_arm(case: _Case) -> Exit | None:
-    ladder = case.state.ladder
-    while (taken := ladder.take_level(case.value)) is not None:
-        index, level = taken
-        tokens = _to_sell(case, level.sell_pct)
-        if tokens == 0:
-            continue
-        if level.trailing_stop_pct == 0:
-            return Exit("target_profit", index, tokens)
-        ladder.armed.append(
-            ArmedSlice(index, tokens, level.trailing_stop_pct, case.value)
-        )
-    return None
-
-
-def _to_sell(case: _Case, sell_pct: float) -> int:
-    around, ladder = case.around, case.state.ladder
-    left = ladder.unarmed(around.free_tokens)
-    is_guarded = case.strategy.liquidity_guard and (
-        around.readings.liquidity_guard == "shrink"
+def _to_sell(
+    strategy: StrategyConfig,
+    sell_pct: float,
+    ladder: LadderProgress,
+    around: Surroundings,
+) -> int:
+    shrinks = strategy.liquidity_guard and around.readings.liquidity_guard == "shrink"
+    return ladder.to_sell(
+        ladder.unarmed(around.free_tokens),
+        sell_pct,
+        around.sellable_tokens if shrinks else None,
     )
-    sellable = around.sellable_tokens if is_guarded else None
-    return ladder.to_sell(left, sell_pct, sellable)
 
 
-def _slice_that_fell_back(case: _Case) -> Exit | None:
-    part = case.state.ladder.take_slice(case.value)
+def _slice_that_fell_back(
+    value: Valuation, ladder: LadderProgress, around: Surroundings
+) -> Exit | None:
+    part = ladder.take_slice(value)
     if part is None:
         return None
-    tokens = min(part.tokens, case.around.free_tokens)
+    tokens = min(part.tokens, around.free_tokens)
     return Exit("trailing_stop", part.level_index, tokens) if tokens > 0 else None
 
 
-def _trailing_stop(case: _Case) -> Exit | None:
-    trail = case.state.ladder.trailing_stop_pct or case.strategy.trailing_stop_pct
-    highest = case.state.highest
+def _trailing_stop(
+    strategy: StrategyConfig, value: Valuation, state: ExitState, around: Surroundings
+) -> Exit | None:
+    trail = state.ladder.trailing_stop_pct or strategy.trailing_stop_pct
+    highest = state.highest
     if trail == 0 or highest is None:
         return None
-    peak_pct = case.state.peak_pct
-    if case.around.readings.trailing == "peak_reaches_trail":
-        is_active = trail <= peak_pct
+    if around.readings.trailing == "peak_reaches_trail":
+        is_active = trail <= highest.profit_pct
     else:
-        is_active = peak_pct > 0
-    fires = is_active and trail <= case.value.fall_pct(highest)
+        is_active = highest.profit_units > 0
+    fires = is_active and trail <= value.fall_pct(highest)
     return Exit("trailing_stop") if fires else None
 
 
-_Rule = Callable[[_Case], Exit | None]
+_Rule = Callable[[StrategyConfig, Valuation, ExitState, Surroundings], Exit | None]
 
-_RULES: tuple[_Rule, ...] = (
-    _stop_loss,
-    _breakeven,
-    _liquidity_guard,
-    _graduation,
-    _target_profit,
-    _ladder,
-    _trailing_stop,
+_RULES: tuple[tuple[_Rule, Callable[[StrategyConfig], object]], ...] = (
+    (_stop_loss, lambda strategy: strategy.stop_loss_pct),
+    (_breakeven, lambda strategy: strategy.breakeven_trail_pct),
+    (_liquidity_guard, lambda strategy: strategy.liquidity_guard),
+    (_graduation, lambda strategy: strategy.sell_on_graduation),
+    (_target_profit, lambda strategy: strategy.target_profit_pct),
+    (_ladder, lambda strategy: strategy.take_profit_levels),
+    # A level of the ladder may give a trail where the strategy has none.
+    (
+        _trailing_stop,
+        lambda strategy: strategy.trailing_stop_pct or strategy.take_profit_levels,
+    ),
 )
-"""The order of evaluation."""
+"""The order of evaluation, and when each rule is on."""

@@ -38,7 +38,7 @@ from lasersell.sim.reports import (
     position_opened,
     trade_tick,
 )
-from lasersell.sim.strategy import Exit, ExitState, Surroundings, evaluate
+from lasersell.sim.strategy import Exit, ExitState, Rulebook, Surroundings
 from lasersell.sim.valuation import Valuation
 
 __all__ = ["DEFAULT_SLIPPAGE_BPS", "Memory", "Position", "Progress", "Tracker"]
@@ -99,6 +99,8 @@ class Progress:
     @property
     def is_full(self) -> bool:
         """Whether one exit sells everything; nothing more is decided then."""
+        if not self.sent and not self.held:
+            return False
         return any(decision.tokens is None for decision in self._decisions())
 
     @property
@@ -128,7 +130,7 @@ class Position:
         market: Where it trades.
         is_watched: Whether it is somebody else's.
         progress: How far it is on its way out.
-        strategy: Its own strategy; None follows the session's.
+        rules: Those of its own strategy; None follows the session's.
         pool: The pool at the last tick.
         first_pool: The pool when it was first tracked.
         graduations: How often its token had graduated at the last tick.
@@ -139,7 +141,7 @@ class Position:
     market: Market
     is_watched: bool
     progress: Progress
-    strategy: StrategyConfig | None = None
+    rules: Rulebook | None = None
     pool: Pool = attrs.field(init=False)
     first_pool: Pool = attrs.field(init=False)
     graduations: int = attrs.field(init=False)
@@ -177,7 +179,7 @@ class Tracker:
         positions: What is tracked, by position id.
         wallets: The client's own wallets.
         watched: The public keys of the wallets it watches.
-        strategy: What holds for positions without a strategy of their own.
+        rules: What holds for positions without a strategy of their own.
     """
 
     def __init__(
@@ -186,7 +188,7 @@ class Tracker:
         self.positions: dict[int, Position] = {}
         self.wallets: tuple[str, ...] = ()
         self.watched: frozenset[str] = frozenset()
-        self.strategy = StrategyConfig()
+        self.rules = Rulebook(StrategyConfig())
         self._chain = chain
         self._options = options
         self._sender = sender
@@ -414,10 +416,7 @@ class Tracker:
         progress = position.progress
         if progress.sent and self._options.refresh_after_ms is not None:
             signals += self._refresh(position, now_ms)
-        if progress.is_full:
-            progress.state.see(value)
-        else:
-            self._ask_rules(position, value, now_ms, signals)
+        self._ask_rules(position, value, now_ms, signals)
         if progress.held:
             signals += self._release(position, now_ms)
 
@@ -428,14 +427,15 @@ class Tracker:
         now_ms: int,
         signals: list[ServerMessage],
     ) -> None:
-        strategy = position.strategy or self.strategy
+        rules = position.rules or self.rules
         progress = position.progress
-        is_deferred = strategy.liquidity_guard and (
-            self._options.readings.liquidity_guard == "defer"
-        )
+        if progress.is_full:
+            progress.state.see(value)
         while not progress.is_full:
-            around = self._around(position, strategy)
-            decision = evaluate(strategy, value, progress.state, around)
+            around = (
+                self._around(position) if rules.looks_around else self._nothing_special
+            )
+            decision = rules.decide(value, progress.state, around)
             if decision is None:
                 return
             if decision.tokens == position.holding.tokens:
@@ -443,19 +443,16 @@ class Tracker:
             if decision.tokens is None:
                 # It sells what partial exits that were held back would have sold.
                 progress.held.clear()
-            if is_deferred:
+            if self._is_deferred(rules.strategy):
                 progress.held.append(HeldExit(decision, now_ms))
             else:
                 signals.append(self.signal(position, decision))
 
-    def _around(self, position: Position, strategy: StrategyConfig) -> Surroundings:
-        is_plain = not (
-            strategy.take_profit_levels
-            or strategy.liquidity_guard
-            or strategy.sell_on_graduation
-        )
-        if is_plain:
-            return self._nothing_special
+    def _is_deferred(self, strategy: StrategyConfig) -> bool:
+        reading = self._options.readings.liquidity_guard
+        return strategy.liquidity_guard and reading == "defer"
+
+    def _around(self, position: Position) -> Surroundings:
         pool = position.market.pool
         return Surroundings(
             readings=self._options.readings,

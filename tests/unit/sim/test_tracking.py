@@ -27,6 +27,7 @@ from lasersell.protocol.server import (
 from lasersell.protocol.strategy import StrategyConfig, TakeProfitLevel
 from lasersell.sim.ledger import Holding
 from lasersell.sim.readings import Readings
+from lasersell.sim.strategy import Rulebook
 from tests.unit.sim.world import OTHER, WALLET, World, types
 
 _LADDER = (
@@ -455,7 +456,7 @@ def test_a_new_strategy_and_positions_with_their_own(reading: str, fires: bool) 
     world = World(readings=readings)
     _opened(world, profits_pct=[-20])
     (position,) = world.session.positions.values()
-    position.strategy = StrategyConfig(stop_loss_pct=50)
+    position.rules = Rulebook(StrategyConfig(stop_loss_pct=50))
     world.session.receive(UpdateStrategy(strategy=StrategyConfig(stop_loss_pct=15)))
     assert bool(_signals(world.tick())) == fires
 
