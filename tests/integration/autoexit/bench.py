@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import attrs
 from solders.keypair import Keypair
 
 from lasersell._clock import Deadline
@@ -19,17 +18,15 @@ from lasersell.exits.guard.policy import Policy
 from lasersell.exits.keys import WalletKey
 from lasersell.exits.submit import Submitter
 from lasersell.exits.targets import SendTarget
-from lasersell.protocol.server import ExitSignalWithTx
 from lasersell.protocol.strategy import StrategyConfig
 from lasersell.session.session import StreamSession
 from lasersell.sim import Holding, SimServer
 from lasersell.sim.ledger import Trade
-from lasersell.sim.solana import unsigned_sell
 from lasersell.stream.client import StreamClient
 from lasersell.stream.options import StreamConfigure
 from tests.integration.autoexit.rpc import ChainRpc
 
-__all__ = ["FAST", "Bench", "Steps", "level_signal", "sales"]
+__all__ = ["FAST", "POLICY", "Bench", "Steps", "sales"]
 
 PATIENCE = 15.0
 
@@ -157,34 +154,3 @@ def sales(sim: SimServer, holding: Holding | None = None) -> list[Trade]:
         if trade.side == "sell"
         and (holding is None or trade.holding.position_id == holding.position_id)
     ]
-
-
-def level_signal(
-    holding: Holding, level: int | None, tokens: int, *, nonce: int = 0, **more: Any
-) -> ExitSignalWithTx:
-    """Return a signal that sells a part of a holding, or all of it."""
-    signal = ExitSignalWithTx(
-        session_id=1,
-        position_id=holding.position_id,
-        wallet_pubkey=holding.wallet,
-        mint=holding.mint,
-        token_account=holding.token_account,
-        token_program=holding.token_program,
-        position_tokens=holding.tokens,
-        profit_units=1000,
-        reason="take_profit",
-        triggered_at_ms=None,
-        unsigned_tx_b64=unsigned_sell(
-            wallet=holding.wallet,
-            mint=holding.mint,
-            token_account=holding.token_account,
-            pool=holding.mint,
-            tokens=tokens,
-            min_quote_units=nonce,
-            tip_lamports=0,
-            slot=nonce,
-        ),
-        sell_tokens=tokens,
-        level_index=level,
-    )
-    return attrs.evolve(signal, **more)

@@ -3,7 +3,7 @@ A small Solana over HTTP: real JSON-RPC, real signatures, and sales that land in
 
 It knows the transactions that the simulator offered, and lands one when it is submitted
 with a valid signature. What goes wrong is scripted, one answer for each
-``sendTransaction``.
+``sendTransaction``. It also serves ``/v1/sell`` of the REST API.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ from solders.transaction import VersionedTransaction
 from lasersell._clock import SYSTEM_CLOCK, Deadline
 from lasersell._threads import start_thread
 from lasersell.errors import ConfigurationError
-from lasersell.protocol.server import ExitSignalWithTx
-from lasersell.sim import SimServer
+from lasersell.protocol.server import ExitSignalWithTx, MirrorBuySignal
+from lasersell.sim import Holding, SimServer
+from lasersell.sim.ledger import Trade
+from lasersell.sim.solana import unsigned_sell
 
-__all__ = ["SLIPPAGE_EXCEEDED", "Answer", "ChainRpc", "Submitted"]
+__all__ = ["SLIPPAGE_EXCEEDED", "Answer", "ChainRpc", "Submitted", "offer_of"]
 
 Answer = Literal[
     "ok",
@@ -61,6 +63,8 @@ class Submitted:
     answer: str
     at: float
     """Monotonic seconds."""
+    bought: str | None = None
+    """The token, of a mirror buy."""
 
 
 @attrs.define
@@ -85,6 +89,7 @@ class ChainRpc:
         is_blockhash_valid: What ``isBlockhashValid`` says.
         submitted: Every submission with a valid signature.
         refused: Why others were not taken.
+        orders: What ``/v1/sell`` was asked for; it builds the transaction.
     """
 
     def __init__(self, sim: SimServer) -> None:
@@ -99,6 +104,8 @@ class ChainRpc:
         # Guards all of the above, and is notified of each request that was served.
         self._changed = threading.Condition(threading.RLock())
         self._requests: list[str] = []
+        self.orders: list[dict[str, Any]] = []
+        self._built: list[ExitSignalWithTx] = []
         self._server = _Server(self)
         self._thread: threading.Thread | None = None
 
@@ -170,6 +177,27 @@ class ChainRpc:
             self._changed.notify_all()
         return answer, is_lost
 
+    def build(self, order: dict[str, Any]) -> dict[str, Any]:
+        """Return what the REST API answers to ``/v1/sell``."""
+        with self._changed:
+            self.orders.append(order)
+            holding = next(
+                holding
+                for holding in self._sim.holdings(order["user_pubkey"])
+                if holding.mint == order["mint"]
+            )
+            signal = offer_of(
+                holding, order["amount_tokens"], nonce=1_000_000 + len(self.orders)
+            )
+            # It is the level's whose amount it has.
+            levels = {
+                s.sell_tokens: s.level_index
+                for s in self._sim.sent.of(ExitSignalWithTx)
+            }
+            level = levels.get(order["amount_tokens"])
+            self._built.append(attrs.evolve(signal, level_index=level))
+        return {"status": "ok", "tx": signal.unsigned_tx_b64}
+
     def _status_of(self, signature: str) -> dict[str, Any] | None:
         status = self._statuses.get(signature)
         if status is None:
@@ -198,22 +226,22 @@ class ChainRpc:
             self.refused.append("unknown")
             return _error(-32602, "nobody offered this transaction"), False
         answer = self.script.popleft() if self.script else "ok"
-        item = Submitted(
-            signature=signature,
-            token_account=offer.token_account or "",
-            tokens=_tokens_of(offer),
-            level=offer.level_index,
-            answer=answer,
-            at=SYSTEM_CLOCK.monotonic(),
-        )
+        item = _submitted(offer, signature, answer)
         self.submitted.append(item)
         return self._play(answer, item)
 
-    def _offer_of(self, transaction: VersionedTransaction) -> ExitSignalWithTx | None:
+    def _offer_of(
+        self, transaction: VersionedTransaction
+    ) -> ExitSignalWithTx | MirrorBuySignal | None:
         message = bytes(transaction.message)
         # The simulator sends first and logs second; it has, once it answers a call.
         self._sim.holdings()
-        for signal in self._sim.sent.of(ExitSignalWithTx):
+        signals: list[ExitSignalWithTx | MirrorBuySignal] = [
+            *self._sim.sent.of(ExitSignalWithTx),
+            *self._sim.sent.of(MirrorBuySignal),
+            *self._built,
+        ]
+        for signal in signals:
             offered = VersionedTransaction.from_bytes(
                 base64.b64decode(signal.unsigned_tx_b64)
             )
@@ -240,11 +268,71 @@ class ChainRpc:
         if item.signature in self._statuses:
             return
         try:
-            trade = self._sim.sell(item.token_account, tokens=item.tokens)
+            if item.bought is not None:
+                slot = self._sim.land_mirror_buy(item.bought).slot
+            else:
+                slot = _sell(self._sim, item).slot
         except ConfigurationError:
             self._statuses[item.signature] = _Status(1, NOT_ENOUGH_TOKENS)
         else:
-            self._statuses[item.signature] = _Status(trade.slot)
+            self._statuses[item.signature] = _Status(slot)
+
+
+def offer_of(
+    holding: Holding, tokens: int, *, level: int | None = None, nonce: int = 0
+) -> ExitSignalWithTx:
+    """Return a signal that sells tokens of a holding; each nonce is another transaction."""
+    return ExitSignalWithTx(
+        session_id=1,
+        position_id=holding.position_id,
+        wallet_pubkey=holding.wallet,
+        mint=holding.mint,
+        token_account=holding.token_account,
+        token_program=holding.token_program,
+        position_tokens=holding.tokens,
+        profit_units=1000,
+        reason="take_profit",
+        triggered_at_ms=None,
+        unsigned_tx_b64=unsigned_sell(
+            wallet=holding.wallet,
+            mint=holding.mint,
+            token_account=holding.token_account,
+            pool=holding.mint,
+            tokens=tokens,
+            min_quote_units=nonce,
+            tip_lamports=0,
+            slot=nonce,
+        ),
+        sell_tokens=tokens,
+        level_index=level,
+    )
+
+
+def _submitted(
+    offer: ExitSignalWithTx | MirrorBuySignal, signature: str, answer: str
+) -> Submitted:
+    at = SYSTEM_CLOCK.monotonic()
+    if isinstance(offer, MirrorBuySignal):
+        return Submitted(signature, "", 0, None, answer, at, bought=offer.mint)
+    account = offer.token_account or ""
+    return Submitted(
+        signature, account, _tokens_of(offer), offer.level_index, answer, at
+    )
+
+
+def _sell(sim: SimServer, item: Submitted) -> Trade:
+    """Land a sale, as that of the exit signal it belongs to."""
+
+    def land() -> Trade:
+        chain = sim._chain
+        holding = sim._find(item.token_account)
+        trade = chain.sell(
+            holding, tokens=item.tokens, reason="exit", level_index=item.level
+        )
+        chain.orders.forget_exit(item.token_account, item.level)
+        return trade
+
+    return sim._land(land)
 
 
 def _tokens_of(signal: ExitSignalWithTx) -> int:
@@ -314,6 +402,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         length = int(self.headers["content-length"])
         request = json.loads(self.rfile.read(length))
+        if self.path == "/v1/sell":
+            self._answer(200, self.server.rpc.build(request))
+            return
         answer, is_lost = self.server.rpc.serve(
             request["method"], request.get("params", [])
         )
@@ -322,7 +413,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
             return
         status = answer.pop("status", 200)
-        body = json.dumps({"jsonrpc": "2.0", "id": request["id"], **answer}).encode()
+        self._answer(status, {"jsonrpc": "2.0", "id": request["id"], **answer})
+
+    def _answer(self, status: int, content: dict[str, Any]) -> None:
+        body = json.dumps(content).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(body)))

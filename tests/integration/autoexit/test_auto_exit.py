@@ -19,8 +19,8 @@ from lasersell.exits.signer import Signer
 from lasersell.exits.targets import SendTarget
 from lasersell.protocol.server import PositionOpened
 from lasersell.protocol.strategy import StrategyConfig
-from tests.integration.autoexit.bench import FAST, Bench, level_signal
-from tests.integration.autoexit.rpc import Answer
+from tests.integration.autoexit.bench import FAST, Bench
+from tests.integration.autoexit.rpc import Answer, offer_of
 
 
 def test_a_signal_becomes_a_landed_sale(bench: Bench) -> None:
@@ -160,7 +160,7 @@ def test_a_signal_after_the_sale_is_ignored(bench: Bench) -> None:
     holding = bench.buy(profits_pct=[0, 10])
     with bench.session() as session, bench.auto_exit(session):
         bench.steps.wait_for("ended", outcome="sold")
-        bench.sim.send(level_signal(holding, None, holding.tokens, nonce=1))
+        bench.sim.send(offer_of(holding, holding.tokens, nonce=1))
         bench.steps.wait_for("ignored")
     assert len(bench.rpc.submitted) == 1
 
@@ -168,7 +168,7 @@ def test_a_signal_after_the_sale_is_ignored(bench: Bench) -> None:
 def test_a_stale_signal_is_asked_for_anew(bench: Bench) -> None:
     """A signal that was triggered too long ago is not submitted, a fresh one is."""
     holding = bench.buy()
-    old = level_signal(holding, None, holding.tokens, triggered_at_ms=1)
+    old = attrs.evolve(offer_of(holding, holding.tokens), triggered_at_ms=1)
     with bench.session() as session, bench.auto_exit(session):
         session.sender.ping().wait(5)
         bench.sim.send(old)
@@ -364,7 +364,7 @@ def test_a_restart_repeats_no_sale(bench: Bench, tmp_path: Path) -> None:
     with bench.session() as session, bench.auto_exit(session, FAST, journal):
         # A server that lags behind names the position once more.
         late = bench.sim.sent.of(PositionOpened)[0]
-        bench.sim.send(late, level_signal(holding, None, holding.tokens, nonce=1))
+        bench.sim.send(late, offer_of(holding, holding.tokens, nonce=1))
         bench.steps.wait_for("ignored")
     assert len(bench.rpc.submitted) == 1
 

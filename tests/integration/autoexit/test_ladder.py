@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import pytest
+
+from lasersell.exits.api import ExitApiClient
+from lasersell.exits.journal_report import JournalReader
+from lasersell.protocol.server import ExitSignalWithTx
+from lasersell.protocol.strategy import StrategyConfig, TakeProfitLevel
+from tests.integration.autoexit.bench import FAST, Bench
+from tests.integration.autoexit.rpc import offer_of
+
+LADDER = StrategyConfig(
+    take_profit_levels=[
+        TakeProfitLevel(profit_pct=10, sell_pct=25),
+        TakeProfitLevel(profit_pct=20, sell_pct=50),
+        TakeProfitLevel(profit_pct=30, sell_pct=100),
+    ]
+)
+TOKENS = 1_000_000
+
+
+def amounts(bench: Bench) -> list[int]:
+    """Return what the sales that landed sold."""
+    return [trade.tokens for trade in bench.sales()]
+
+
+def test_each_level_is_sold_once(bench: Bench, tmp_path: Path) -> None:
+    """A quarter, half of the rest, and the rest; the journal says which was which."""
+    holding = bench.buy(tokens=TOKENS)
+    journal = tmp_path / "journal.db"
+    with (
+        bench.session(LADDER) as session,
+        bench.auto_exit(session, journal=journal),
+    ):
+        for number, profit_pct in enumerate([12, 22, 32], start=1):
+            bench.sim.set_profit(holding, profit_pct)
+            bench.steps.wait_for("ended", number, outcome="sold")
+    assert amounts(bench) == [250_000, 375_000, 375_000]
+    assert bench.sim.holdings() == ()
+    with JournalReader(journal) as reader:
+        assert [(sale.level, sale.outcome) for sale in reader.sales()] == [
+            (0, "sold"),
+            (1, "sold"),
+            (2, "sold"),
+        ]
+
+
+@pytest.mark.parametrize("position_ids", ["kept", "renewed"])
+def test_each_level_is_sold_once_over_reconnects(
+    bench: Bench, position_ids: str
+) -> None:
+    """A server that forgets which levels it signalled makes none of them be sold again."""
+    bench.sim.change_options(position_ids=position_ids)
+    holding = bench.buy(tokens=TOKENS)
+    with bench.session(LADDER) as session, bench.auto_exit(session):
+        bench.sim.set_profit(holding, 12)
+        bench.steps.wait_for("ended", 1, outcome="sold")
+        bench.sim.drop()
+        # The new session begins its ladder anew, at a profit beyond the first level.
+        bench.steps.wait_for("ignored", level=0)
+        bench.sim.set_profit(holding, 22)
+        bench.steps.wait_for("ended", 2, outcome="sold")
+    assert [item.level for item in bench.rpc.submitted] == [0, 1]
+    levels = [trade.level_index for trade in bench.sales()]
+    assert levels == [0, 1]
+    signalled = bench.sim.sent.of(ExitSignalWithTx)
+    sold = {item.level: item.tokens for item in bench.rpc.submitted}
+    assert sold[1] in [s.sell_tokens for s in signalled if s.level_index == 1]
+
+
+def test_each_level_is_sold_once_over_restarts(bench: Bench, tmp_path: Path) -> None:
+    """The journal knows the levels that an earlier run sold."""
+    holding = bench.buy(tokens=TOKENS)
+    journal = tmp_path / "journal.db"
+    with bench.session(LADDER) as session, bench.auto_exit(session, journal=journal):
+        bench.sim.set_profit(holding, 12)
+        bench.steps.wait_for("ended", 1, outcome="sold")
+    with bench.session(LADDER) as session, bench.auto_exit(session, journal=journal):
+        bench.steps.wait_for("ignored", level=0)
+        bench.sim.set_profit(holding, 22)
+        bench.steps.wait_for("ended", 2, outcome="sold")
+    assert [item.level for item in bench.rpc.submitted] == [0, 1]
+
+
+def test_a_second_level_waits_for_the_first(bench: Bench) -> None:
+    """Two levels at once are submitted one after the other has landed."""
+    holding = bench.buy(tokens=TOKENS)
+    bench.rpc.script.append("ignore")
+    settings = attrs.evolve(FAST, resend_interval=60.0)
+    with bench.session(LADDER) as session, bench.auto_exit(session, settings):
+        bench.sim.set_profit(holding, 22)
+        bench.steps.wait_for("signal", level=1)
+        bench.steps.wait_for("submitted", level=0)
+        assert [item.level for item in bench.rpc.submitted] == [0]
+        bench.rpc.land_delayed()
+        bench.steps.wait_for("ended", level=1, outcome="sold")
+    assert amounts(bench) == [250_000, 375_000]
+
+
+def test_a_full_exit_supersedes_levels_that_wait(bench: Bench) -> None:
+    """With a level under way, the rest is sold by the full exit, and no other level."""
+    holding = bench.buy(tokens=TOKENS)
+    bench.rpc.script.append("ignore")
+    settings = attrs.evolve(FAST, resend_interval=60.0)
+    with bench.session(LADDER) as session, bench.auto_exit(session, settings):
+        bench.sim.send(offer_of(holding, 250_000, level=0))
+        bench.steps.wait_for("submitted", level=0)
+        bench.sim.send(offer_of(holding, 375_000, level=1, nonce=1))
+        bench.steps.wait_for("signal", level=1)
+        bench.sim.send(offer_of(holding, TOKENS, nonce=2))
+        bench.steps.wait_for("ended", level=1, outcome="superseded")
+        bench.rpc.land_delayed()
+        bench.steps.wait_for("ended", level=None, outcome="sold")
+    assert amounts(bench) == [250_000, 750_000]
+
+
+def test_a_level_that_failed_is_not_sold_as_the_whole(bench: Bench) -> None:
+    """Without the REST API nobody can build a part anew, so the server's next one is awaited."""
+    holding = bench.buy(tokens=TOKENS)
+    bench.rpc.script.append("fail")
+    with bench.session(LADDER) as session, bench.auto_exit(session):
+        bench.sim.send(offer_of(holding, 250_000, level=0))
+        bench.steps.wait_for("failed")
+        bench.sim.send(offer_of(holding, 250_000, level=0, nonce=1))
+        bench.steps.wait_for("ended", level=0, outcome="sold")
+    assert amounts(bench) == [250_000]
+
+
+def test_a_level_that_failed_is_built_anew_by_the_api(bench: Bench) -> None:
+    """The REST API sells the same amount again, with more slippage, and not everything."""
+    holding = bench.buy(tokens=TOKENS)
+    bench.rpc.script.append("fail")
+    with (
+        ExitApiClient("key", base_url=bench.rpc.url) as api,
+        bench.session(LADDER) as session,
+        bench.auto_exit(session, api=api),
+    ):
+        bench.sim.set_profit(holding, 12)
+        bench.steps.wait_for("ended", level=0, outcome="sold")
+    assert amounts(bench) == [250_000]
+    (order,) = bench.rpc.orders
+    assert (order["amount_tokens"], order["slippage_bps"]) == (250_000, 2500)
+
+
+def test_the_api_sells_while_the_stream_is_away(bench: Bench) -> None:
+    """A sale that failed goes on without the stream."""
+    holding = bench.buy(tokens=TOKENS)
+    bench.rpc.script.append("fail")
+    with (
+        ExitApiClient("key", base_url=bench.rpc.url) as api,
+        bench.session() as session,
+        bench.auto_exit(session, api=api),
+    ):
+        bench.rpc.on_request = _once("sendTransaction", lambda: _go_away(bench))
+        bench.sim.set_profit(holding, 12)
+        bench.steps.wait_for("ended", outcome="sold")
+    assert amounts(bench) == [TOKENS]
+    assert len(bench.rpc.orders) == 1
+
+
+def _go_away(bench: Bench) -> None:
+    bench.sim.refuse_upgrades(503)
+    bench.sim.drop()
+
+
+def _once(method: str, action: Callable[[], None]) -> Callable[[str], None]:
+    actions = [action]
+
+    def see(seen: str) -> None:
+        if seen == method and actions:
+            actions.pop()()
+
+    return see
