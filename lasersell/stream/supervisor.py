@@ -15,7 +15,6 @@ import os
 import queue
 import threading
 import warnings
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from threading import get_ident
 from typing import Any, Generic, Literal, Protocol, TypeVar
@@ -187,7 +186,8 @@ class _Link(Generic[E]):
     is_rejected: bool = False
 
 
-_alive: weakref.WeakSet[Supervisor[Any]] = weakref.WeakSet()
+_alive: set[Supervisor[Any]] = set()
+"""A plain set, which can be copied in one step while others change it."""
 
 
 class Supervisor(Generic[E]):
@@ -264,17 +264,17 @@ class Supervisor(Generic[E]):
         Start the thread, and return at once; ``first_word`` tells the outcome.
 
         Raises:
-            RuntimeError: No thread can be started.
+            ConnectError: No thread can be started.
         """
         _alive.add(self)
         try:
             self._thread = start_thread(
                 f"lasersell-supervisor-{self._number}", self._run
             )
-        except BaseException:
+        except RuntimeError as error:
             _alive.discard(self)
             self._wakeup.close()
-            raise
+            raise ConnectError(f"no thread can be started: {error}") from error
 
     def request_close(self) -> None:
         """Ask for the end; takes no lock, may be called from a signal handler."""
@@ -532,8 +532,9 @@ class Supervisor(Generic[E]):
         try:
             reader.start(self._number, greeting.early)
         except RuntimeError as error:
-            self._link = None
-            raise ConnectError(f"no thread can be started: {error}") from error
+            # Whoever has seen it live is told that it was lost.
+            lost = StreamLostError(f"no thread can be started to read: {error}")
+            self._mailbox.put(_Ended(reader, lost))
         log.info(
             "connected to %s as session %d", self.options.endpoint, hello.session_id
         )

@@ -31,7 +31,7 @@ from typing import Generic, TypeVar
 
 from lasersell._clock import Deadline
 from lasersell._threads import close_in_child, no_fork
-from lasersell.errors import ConnectTimeoutError
+from lasersell.errors import ConnectError, ConnectTimeoutError
 
 __all__ = ["Interrupted", "Wakeup", "wait_readable", "wait_writable"]
 
@@ -48,12 +48,18 @@ class Wakeup:
 
     :meth:`ring` and :meth:`call_off` may be called from any thread and from a
     signal handler; they take no lock.
+
+    Raises:
+        ConnectError: No descriptor is left.
     """
 
     def __init__(self) -> None:
-        with no_fork:
-            self._receiver, self._sender = socket.socketpair()
-            close_in_child(self._receiver, self._sender)
+        try:
+            with no_fork:
+                self._receiver, self._sender = socket.socketpair()
+                close_in_child(self._receiver, self._sender)
+        except OSError as error:
+            raise ConnectError(f"no socket can be made: {error}") from error
         self._receiver.setblocking(False)
         self._sender.setblocking(False)
         self.called_off = False
