@@ -57,6 +57,16 @@ class Foreign:
         frame = self.socket.recv_frame()  # type: ignore[no-untyped-call]
         return frame.opcode, frame.data
 
+    def skim_to(self, text: bytes) -> bytes:
+        """Return all raw bytes until a text has come; much faster than frame by frame."""
+        assert self.socket.sock is not None
+        skimmed = bytearray()
+        while text not in skimmed[-(1 << 20) - len(text) :]:
+            data = self.socket.sock.recv(1 << 20)
+            assert data, f"the end came before {text!r}"
+            skimmed += data
+        return bytes(skimmed)
+
     def is_pinged(self) -> bool:
         """Ping the protocol, and tell whether the pong is the next thing that comes."""
         self.socket.ping("are you there")

@@ -2,13 +2,20 @@ from __future__ import annotations
 
 import threading
 
+import attrs
 import pytest
 import websocket
 
 from lasersell._clock import SYSTEM_CLOCK
 from lasersell.protocol.client import Configure, Ping
-from lasersell.protocol.server import PnlUpdate, Pong, UnknownMessage
-from lasersell.sim import ManualClock, SimServer
+from lasersell.protocol.server import (
+    BalanceUpdate,
+    PnlUpdate,
+    Pong,
+    UnknownMessage,
+)
+from lasersell.sim import DEFAULT_LIMITS, MISSING, ManualClock, SimServer
+from lasersell.sim.encoding import frame
 from tests.integration.sim.foreign import WALLET, connected
 
 
@@ -118,7 +125,7 @@ def test_a_flood_waits_for_a_client_that_does_not_read() -> None:
         assert connection._transport.get_write_buffer_size() < 1_000_000
         flood.stop()
         flood.wait()
-        assert client.recv_type("pong")["server_time_ms"] == 1
+        client.skim_to(b'{"type":"pong","server_time_ms":1}')
 
 
 def test_a_flood_keeps_its_rate() -> None:
@@ -158,7 +165,174 @@ def test_a_client_that_does_not_read_gets_no_stale_pnl() -> None:
         flood.wait_until_held_back()
         flood.stop()
         sim.step(2)
-        assert client.recv_type("exit_signal_with_tx")["reason"] == "target_profit"
+        skimmed = client.skim_to(b'"reason":"target_profit"')
         sim.step()
-        real = client.recv_type("pnl_update")
-        assert real["profit_units"] == 9_000_000
+        skimmed += client.skim_to(b'"server_time_ms":%d' % sim._clock.wall_ms())
+        assert skimmed.count(b'"profit_units":9000000,') == 1
+
+
+# --- sim.faults ---------------------------------------------------------------
+
+
+def _manual() -> SimServer:
+    return SimServer(clock=ManualClock())
+
+
+def test_a_reset_is_a_reset() -> None:
+    """The client's next read fails as TCP resets fail, not as a close."""
+    with _manual() as sim, connected(sim) as client:
+        client.recv()
+        sim.faults.reset()
+        with pytest.raises(ConnectionResetError):
+            client.recv()
+        assert sim.connection_count == 0
+
+
+def test_a_stall_is_silence_until_it_ends() -> None:
+    """Not even a ping is answered; afterwards everything comes, in order."""
+    with _manual() as sim, connected(sim) as client:
+        client.configure()
+        client.recv()
+        sim.received.wait_for(Configure)
+        sim.faults.stall()
+        sim.faults.stall()
+        sim.buy(WALLET)
+        client.socket.ping("still there?")
+        client.socket.settimeout(0.2)
+        with pytest.raises(websocket.WebSocketTimeoutException):
+            client.recv_frame()
+        client.socket.settimeout(5)
+        sim.faults.resume()
+        types = [message["type"] for message in client.recv_many(2)]
+        assert types == ["balance_update", "position_opened"]
+        assert client.recv_frame()[0] == websocket.ABNF.OPCODE_PONG
+
+
+def test_resuming_what_does_not_stall_does_no_harm() -> None:
+    """A server that works goes on working."""
+    with _manual() as sim, connected(sim) as client:
+        sim.faults.resume()
+        assert client.recv()["type"] == "hello_ok"
+
+
+def test_a_mute_server_is_there_and_says_nothing() -> None:
+    """Pings are answered, messages are lost; afterwards it speaks again."""
+    with _manual() as sim, connected(sim) as client:
+        client.recv()
+        sim.faults.mute()
+        sim.send(Pong(server_time_ms=1))
+        assert client.is_pinged()
+        sim.faults.mute(False)
+        sim.send(Pong(server_time_ms=2))
+        assert client.recv()["server_time_ms"] == 2
+
+
+def test_half_a_frame_may_be_the_end() -> None:
+    """The first half of a frame arrives, and then the connection is over."""
+    with _manual() as sim, connected(sim) as client:
+        client.recv()
+        sim.faults.half_a_frame(Pong(server_time_ms=1))
+        assert client.socket.sock is not None
+        raw = b"".join(iter(lambda: client.socket.sock.recv(4096), b""))  # type: ignore[union-attr]
+        whole = frame(b'{"type":"pong","server_time_ms":1}')
+        assert raw == whole[: len(whole) // 2]
+        sim.wait_for_connections(0)
+
+
+def test_half_a_frame_may_swallow_what_follows() -> None:
+    """Left open, the connection takes the next frame for the other half."""
+    with _manual() as sim, connected(sim) as client:
+        client.recv()
+        sim.faults.half_a_frame(cut=False)
+        sim.send(Pong(server_time_ms=2))
+        _, data = client.recv_frame()
+        assert data.startswith(b'{"type":"pong')
+        assert b"\x81" in data
+        assert sim.connection_count == 1
+
+
+def test_garbage_is_no_frame_and_the_same_for_a_seed() -> None:
+    """Its first byte has every reserved bit set; the rest can be had again."""
+
+    def garbage(seed: int) -> bytes:
+        with SimServer(seed=seed) as sim, connected(sim) as client:
+            client.recv()
+            sim.faults.garbage(100)
+            assert client.socket.sock is not None
+            data = b""
+            while len(data) < 100:
+                data += client.socket.sock.recv(100 - len(data))
+            return data
+
+    assert garbage(7) == garbage(7) != garbage(8)
+    assert garbage(7)[0] == 0xFF
+
+
+def test_a_message_may_be_malformed() -> None:
+    """Fields are replaced by what is wrong, or left out; the others stay."""
+    with _manual() as sim, connected(sim) as client:
+        client.recv()
+        sim.faults.malformed(_pnl(7), profit_units="many", server_time_ms=MISSING)
+        message = client.recv()
+    assert message == {
+        "type": "pnl_update",
+        "position_id": 7,
+        "profit_units": "many",
+        "proceeds_units": 0,
+    }
+
+
+def test_messages_may_be_lost_doubled_and_swapped() -> None:
+    """Each fault meets the next messages of its kind, and the log has what was sent."""
+    with _manual() as sim, connected(sim) as client:
+        sim.buy(WALLET)
+        client.recv()
+        sim.faults.swap(BalanceUpdate)
+        client.configure()
+        types = [message["type"] for message in client.recv_many(2)]
+        assert types == ["position_opened", "balance_update"]
+        sim.faults.lose(PnlUpdate)
+        sim.step()
+        sim.faults.duplicate(PnlUpdate)
+        sim.step(2)
+        first, second, third = client.recv_many(3)
+        assert first == second
+        assert third["server_time_ms"] == first["server_time_ms"] + 100
+        assert [entry.item.type for entry in sim.sent.entries()] == [
+            "hello_ok",
+            "position_opened",
+            "balance_update",
+        ]
+
+
+def test_a_client_that_takes_no_signals_is_cut_off() -> None:
+    """More high-priority messages than the server buffers end the connection."""
+    limits = attrs.evolve(DEFAULT_LIMITS, hi_capacity=3, max_positions_per_wallet=0)
+    with (
+        SimServer(clock=ManualClock(), limits=limits) as sim,
+        connected(sim) as client,
+    ):
+        client.configure()
+        sim.received.wait_for(Configure)
+        flood = sim.flood()
+        flood.wait_until_held_back()
+        flood.stop()
+        for _ in range(2):
+            # A balance and a position each.
+            sim.buy(WALLET)
+        assert sim.connection_count == 1
+        sim.buy(WALLET)
+        assert sim.connection_count == 0
+
+
+def test_a_client_that_reads_may_be_told_any_number() -> None:
+    """What was taken does not count."""
+    limits = attrs.evolve(DEFAULT_LIMITS, hi_capacity=3, max_positions_per_wallet=0)
+    with SimServer(clock=ManualClock(), limits=limits) as sim, connected(sim) as client:
+        client.configure()
+        client.recv()
+        sim.received.wait_for(Configure)
+        for _ in range(10):
+            sim.buy(WALLET)
+            client.recv_many(2)
+        assert sim.connection_count == 1

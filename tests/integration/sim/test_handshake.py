@@ -5,7 +5,8 @@ import pytest
 import websocket
 
 from lasersell.protocol.client import Configure
-from lasersell.sim import DEFAULT_LIMITS, SimServer, Upgrade
+from lasersell.protocol.server import ServerError
+from lasersell.sim import DEFAULT_LIMITS, ManualClock, SimServer, Upgrade
 from tests.integration.sim.foreign import OTHER, WALLET, connected, refused_status
 
 
@@ -88,6 +89,117 @@ def test_a_session_too_many_is_refused() -> None:
             assert refused_status(sim, "another") == 101
         sim.wait_for_connections(0)
         assert refused_status(sim) == 101
+
+
+_NO_SECOND = attrs.evolve(DEFAULT_LIMITS, max_sessions_per_api_key=1)
+
+
+@pytest.mark.parametrize("status", [401, 403, 429])
+def test_a_client_may_be_turned_away_with_a_status(status: int) -> None:
+    """An unknown key, or a session too many, is the HTTP status asked for."""
+    with SimServer(limits=_NO_SECOND, api_keys=["a-key"]) as sim:
+        sim.change_options(unknown_key=str(status), too_many_sessions=str(status))
+        assert refused_status(sim, "another") == status
+        with connected(sim):
+            assert refused_status(sim) == status
+
+
+@pytest.mark.parametrize("denial", ["error", "close"])
+@pytest.mark.parametrize(
+    ("key", "code"), [("another", "unauthorized"), ("a-key", "capacity_exceeded")]
+)
+def test_a_client_may_be_let_in_and_told(denial: str, key: str, code: str) -> None:
+    """An error frame in place of hello_ok, or not, and then close code 1008."""
+    with SimServer(limits=_NO_SECOND, api_keys=["a-key"]) as sim, connected(sim):
+        sim.change_options(unknown_key=denial, too_many_sessions=denial)
+        with connected(sim, key) as client:
+            if denial == "error":
+                error = client.recv()
+                assert (error["type"], error["code"]) == ("error", code)
+            client.configure()
+            assert client.close_code() == 1008
+        assert sim.connection_count == 1
+
+
+def test_a_newer_session_may_replace_the_older() -> None:
+    """The older one of the key is closed with 1008; those of other keys stay."""
+    with (
+        SimServer(limits=_NO_SECOND, too_many_sessions="drop_older") as sim,
+        connected(sim, "other") as other,
+        connected(sim) as older,
+    ):
+        older.recv()
+        with connected(sim) as newer:
+            assert newer.recv()["type"] == "hello_ok"
+            assert older.close_code() == 1008
+            sim.wait_for_connections(2)
+            newer.send("ping", client_time_ms=1)
+            assert newer.recv()["type"] == "pong"
+        other.send("ping", client_time_ms=1)
+        assert other.recv_type("pong")
+
+
+@pytest.mark.parametrize("hello", ["first", "after_configure"])
+@pytest.mark.parametrize(("code", "seen"), [(None, None), (4003, 4003)])
+def test_an_error_may_come_in_place_of_hello(
+    hello: str, code: int | None, seen: int | None
+) -> None:
+    """In both orders the error comes first, once, and then the close, if any."""
+    error = ServerError(code="maintenance", message="later")
+    with SimServer(hello_error=error, close_after_hello=code) as sim:
+        sim.buy(WALLET)
+        sim.change_options(hello=hello)
+        with connected(sim) as client:
+            client.configure()
+            assert client.recv() == {
+                "type": "error",
+                "code": "maintenance",
+                "message": "later",
+            }
+            if code is None:
+                client.send("ping", client_time_ms=1)
+                assert client.recv()["type"] == "pong"
+            else:
+                assert client.close_code() == seen
+
+
+def test_a_silent_client_of_the_free_tier_is_closed() -> None:
+    """After 45 minutes without a message it is closed with 1000; a message is life."""
+    with (
+        SimServer(tier="personal", clock=ManualClock(), pnl_flush_ms=60_000) as sim,
+        connected(sim) as client,
+    ):
+        client.recv()
+        sim.step(44)
+        client.send("ping", client_time_ms=1)
+        assert client.recv()["type"] == "pong"
+        sim.step(44)
+        assert client.is_pinged()
+        sim.step()
+        assert client.close_code() == 1000
+
+
+def test_a_tier_announces_its_limits_and_keeps_them() -> None:
+    """The free tier tracks two positions, and has no snapshots; a paid one has."""
+    with SimServer(tier="personal", clock=ManualClock()) as sim, connected(sim) as free:
+        for _ in range(3):
+            sim.buy(WALLET)
+        free.configure()
+        assert free.recv()["limits"]["max_positions_per_session"] == 2
+        assert free.recv_type("error")["code"] == "capacity_exceeded"
+        sim.step()
+        assert [m["type"] for m in free.recv_many(2)] == ["pnl_update"] * 2
+        assert refused_status(sim) == 429
+    with (
+        SimServer(tier="professional", clock=ManualClock()) as sim,
+        connected(sim) as paid,
+    ):
+        sim.buy(WALLET)
+        paid.configure()
+        paid.recv_type("position_opened")
+        sim.step()
+        types = [message["type"] for message in paid.recv_many(2)]
+        assert types == ["pnl_update", "liquidity_snapshot"]
 
 
 def test_upgrades_can_be_refused_for_a_while() -> None:

@@ -5,9 +5,14 @@ from typing import Any
 import pytest
 
 from lasersell.errors import ConfigurationError
-from lasersell.protocol.client import ClosePosition, Configure, RequestExitSignal
+from lasersell.protocol.client import (
+    ClosePosition,
+    Configure,
+    MirrorBuyResult,
+    RequestExitSignal,
+)
 from lasersell.protocol.server import ExitSignalWithTx
-from lasersell.sim import ManualClock, SimServer
+from lasersell.sim import InsufficientFundsError, ManualClock, SimServer
 from tests.integration.sim.foreign import OTHER, WALLET, Foreign, connected
 
 
@@ -250,22 +255,185 @@ def test_what_was_sent_can_be_waited_for() -> None:
 
 
 def test_the_same_seed_and_commands_give_the_same_frames() -> None:
-    """Two servers of one seed, stepped alike, send the same to the byte."""
+    """Two servers of one seed, stepped and commanded alike, send the same to the byte."""
+    assert _frames(7) == _frames(7)
+    assert _frames(7) != _frames(8)
 
-    def run(seed: int) -> list[str | bytes]:
-        with _manual(seed=seed, volatility_pct=1.0) as sim, connected(sim) as client:
-            client.configure(stop_loss_pct=1)
-            sim.received.wait_for(Configure)
-            sim.buy(WALLET)
-            sim.step(20)
-            sim.sell(1)
-            frames: list[str | bytes] = []
-            while not frames or b"position_closed" not in _bytes(frames[-1]):
-                frames.append(client.socket.recv())
-            return frames
 
-    assert run(7) == run(7)
-    assert run(7) != run(8)
+def _frames(seed: int) -> list[str | bytes]:
+    """Play a little of everything; return what a client is sent."""
+    with (
+        _manual(
+            seed=seed,
+            volatility_pct=1.0,
+            tier="advanced",
+            trade_ticks=True,
+            auto_sell_after_ms=300,
+            auto_buy_after_ms=100,
+            refresh_after_ms=200,
+        ) as sim,
+        connected(sim) as client,
+    ):
+        client.send(
+            "configure",
+            wallet_pubkeys=[WALLET],
+            strategy={
+                "target_profit_pct": 0,
+                "stop_loss_pct": 1,
+                "take_profit_levels": [{"profit_pct": 0.5, "sell_pct": 50}],
+                "liquidity_guard": True,
+            },
+            watch_wallets=[
+                {
+                    "pubkey": OTHER,
+                    "auto_buy": {"wallet_pubkey": WALLET, "amount_quote_units": 9**9},
+                    "mirror_sell": True,
+                }
+            ],
+        )
+        sim.received.wait_for(Configure)
+        coin = sim.add_market(market_type="raydium_launchpad")
+        theirs = sim.buy(OTHER, coin)
+        client.send("mirror_buy_result", mint=coin, success=True)
+        sim.received.wait_for(MirrorBuyResult)
+        sim.buy(WALLET)
+        sim.step(10)
+        sim.graduate(coin)
+        sim.sell(theirs)
+        sim.step(10)
+        last = sim.buy(WALLET, quote_units=77)
+        sim.sell(last)
+        frames: list[str | bytes] = []
+        while b'"entry_quote_units":77' not in b"".join(map(_bytes, frames[-2:])):
+            frames.append(client.socket.recv())
+        return frames
+
+
+def test_what_was_sold_when_and_at_what_price_can_be_asked() -> None:
+    """The ledger has every sale with its time, its price and its reason."""
+    with _manual(auto_sell_after_ms=0) as sim, connected(sim) as client:
+        sim.fund(WALLET, 1_000_000_000)
+        holding = sim.buy(WALLET, tokens=4_000_000, profits_pct=[0, 25])
+        client.configure(target_profit_pct=25)
+        sim.received.wait_for(Configure)
+        before = sim.ledger
+        sim.step(3)
+        assert before.sales() == ()
+        (sale,) = sim.ledger.sales(WALLET, holding.mint)
+        assert (sale.reason, sale.tokens, sale.quote_units) == (
+            "target_profit",
+            4_000_000,
+            125_000_000,
+        )
+        assert sale.price_quote == 31_250_000
+        assert sale.time_ms == sim._clock.wall_ms()
+        assert sim.ledger.funds(WALLET) == 1_025_000_000
+        assert sim.ledger.gain(holding.position_id) == 25_000_000
+
+
+def test_a_wallet_cannot_spend_what_it_does_not_have() -> None:
+    """A funded wallet that cannot pay is an error that says what it has."""
+    sim = _manual()
+    sim.fund(WALLET, 5)
+    with pytest.raises(InsufficientFundsError, match="has 5 SOL"):
+        sim.buy(WALLET)
+
+
+def test_positions_in_usd1_say_so() -> None:
+    """A market in USD1 names its mint, and amounts are in its units."""
+    with _manual() as sim, connected(sim) as client:
+        coin = sim.add_market(market_type="raydium_cpmm", quote="USD1")
+        sim.buy(WALLET, coin, quote_units=20_000_000)
+        client.configure()
+        context = client.recv_type("position_opened")["market_context"]
+        venue = context["raydium_cpmm"]
+        assert venue["quote_mint"].startswith("USD1")
+        assert sim.ledger.holdings(WALLET)[0].quote == "USD1"
+
+
+def test_a_graduation_changes_the_market_of_the_exit() -> None:
+    """A strategy that sells on it does, with the next tick, on the new market."""
+    with _manual() as sim, connected(sim) as client:
+        coin = sim.add_market(market_type="pump_fun")
+        holding = sim.buy(WALLET, coin)
+        client.configure(sell_on_graduation=True)
+        opened = client.recv_type("position_opened")
+        assert opened["market_context"] == {"market_type": "pump_fun", "pumpfun": {}}
+        sim.graduate(holding)
+        sim.step()
+        signal = client.recv_type("exit_signal_with_tx")
+        assert signal["reason"] == "graduation"
+        assert signal["market_context"]["market_type"] == "pump_swap"
+
+
+def test_a_pool_can_be_drained() -> None:
+    """Thinner liquidity shows in the snapshots, and the price does not move."""
+    with _manual(liquidity_snapshots=True) as sim, connected(sim) as client:
+        holding = sim.buy(WALLET, quote_units=1_000_000_000)
+        client.configure()
+        sim.received.wait_for(Configure)
+        sim.step()
+        before = client.recv_type("liquidity_snapshot")
+        sim.set_liquidity(holding, 1_000_000_000)
+        sim.step()
+        after = client.recv_type("liquidity_snapshot")
+        assert after["liquidity_trend"] == "draining"
+        assert after["bands"][0]["max_tokens"] < before["bands"][0]["max_tokens"]
+
+
+def test_a_mirror_buy_is_landed_by_hand() -> None:
+    """Without a delay a signalled buy waits to be landed, for the wallet it is of."""
+    with _manual() as sim, connected(sim) as client:
+        client.send(
+            "configure",
+            wallet_pubkeys=[WALLET],
+            strategy={"target_profit_pct": 5, "stop_loss_pct": 0},
+            watch_wallets=[
+                {
+                    "pubkey": OTHER,
+                    "auto_buy": {"wallet_pubkey": WALLET, "amount_quote_units": 1000},
+                }
+            ],
+        )
+        sim.received.wait_for(Configure)
+        theirs = sim.buy(OTHER)
+        assert client.recv_type("mirror_buy_signal")["user_wallet"] == WALLET
+        with pytest.raises(ConfigurationError, match="was signalled"):
+            sim.land_mirror_buy(theirs.mint, OTHER)
+        ours = sim.land_mirror_buy(theirs.mint)
+        assert (ours.mirror_source, ours.entry_quote_units) == (OTHER, 1000)
+        assert client.recv_type("position_opened")["mirror_source"] == OTHER
+        with pytest.raises(ConfigurationError, match="was signalled"):
+            sim.land_mirror_buy(theirs.mint)
+
+
+def test_what_was_sold_and_bought_again_while_away_is_another_position() -> None:
+    """Same account, another id, slot and time of opening, also where ids are kept."""
+    with _manual() as sim:
+        first = sim.buy(WALLET)
+        with connected(sim) as client:
+            client.configure()
+            before = client.recv_type("position_opened")
+        sim.wait_for_connections(0)
+        sim.sell(first)
+        sim.buy(WALLET, first.mint)
+        with connected(sim) as client:
+            client.configure()
+            after = client.recv_type("position_opened")
+    assert after["token_account"] == before["token_account"]
+    for field in ("position_id", "slot", "opened_at_ms"):
+        assert after[field] > before[field]
+
+
+def test_anything_can_be_waited_for() -> None:
+    """A wait for the ledger ends with the sale that a tick lands."""
+    with SimServer(pnl_flush_ms=10, auto_sell_after_ms=0) as sim:
+        with connected(sim) as client:
+            sim.buy(WALLET, profits_pct=[5])
+            client.configure()
+            sim.wait_until(lambda: sim.ledger.sales(WALLET))
+        with pytest.raises(TimeoutError):
+            sim.wait_until(lambda: sim.ledger.holdings(WALLET), timeout=0.05)
 
 
 def _bytes(frame: str | bytes) -> bytes:
