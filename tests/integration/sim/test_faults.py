@@ -168,7 +168,8 @@ def test_a_client_that_does_not_read_gets_no_stale_pnl() -> None:
         skimmed = client.skim_to(b'"reason":"target_profit"')
         sim.step()
         skimmed += client.skim_to(b'"server_time_ms":%d' % sim._clock.wall_ms())
-        assert skimmed.count(b'"profit_units":9000000,') == 1
+        pnl = b'"type":"pnl_update","position_id":1,"profit_units":9000000,'
+        assert skimmed.count(pnl) == 1
 
 
 # --- sim.faults ---------------------------------------------------------------
