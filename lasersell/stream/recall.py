@@ -129,7 +129,8 @@ class Recall:
             if self._resync_from is None:
                 return False
             self._resync_from = max(self._resync_from, busy_until)
-            if now - self._resync_from < self._window:
+            # Compared as next_due() says it: rounded otherwise, it could spin.
+            if now < self._resync_from + self._window:
                 return False
             self._resync_from = None
             return True

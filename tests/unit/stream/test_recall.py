@@ -51,6 +51,16 @@ def test_a_resync_ends_once_and_on_time() -> None:
     assert recall.next_due(is_live=True) is None
 
 
+def test_what_is_due_can_be_done() -> None:
+    """Whatever the fractions of the times are: else the supervisor would spin."""
+    for millisecond in range(1, 2000):
+        recall = _recall()
+        _reconnect(recall, millisecond / 1000)
+        at = recall.next_due(is_live=True)
+        assert at is not None
+        assert _ends(recall, at)
+
+
 def test_a_position_named_again_gives_the_others_more_time() -> None:
     """A new one does not: it says nothing about the others."""
     recall = _recall()
