@@ -179,7 +179,8 @@ class StreamSession(StreamHandle[StreamEvent]):
 
     def __iter__(self) -> Iterator[StreamEvent]:
         """Iterate over the events until the session is closed."""
-        return iter(self.recv, None)
+        self._dispatcher.check_idle()
+        return self._receiver.each(self)
 
     def wait_for(
         self,

@@ -28,6 +28,7 @@ from typing import Generic, TypeVar
 import attrs
 
 from lasersell._clock import SYSTEM_CLOCK, Clock, Deadline
+from lasersell._mailbox import Doorbell
 from lasersell.errors import ConcurrencyError, LaserSellError, StreamError
 
 __all__ = ["LaneStats", "Lanes", "Receiver"]
@@ -250,8 +251,7 @@ class Receiver(Generic[E]):
         # The thread that is inside. It may find itself here after a KeyboardInterrupt
         # that left no time to clean up, so only another one is refused.
         self._owner: int | None = None
-        # The doorbell: put of a SimpleQueue is reentrant, so a signal handler may ring.
-        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._bell = Doorbell()
         self._is_waiting = False
 
     @property
@@ -262,15 +262,15 @@ class Receiver(Generic[E]):
     def ring(self) -> None:
         """Wake the consumer if it waits; takes no lock."""
         if self._is_waiting:
-            self._bell.put(None)
+            self._bell.ring()
 
     def after_fork(self) -> None:
         """Forget in a child what threads of the parent were about."""
         self._owner = None
         self._out = None
         # The one that forked may itself be waiting, under a signal handler.
-        self._bell.put(None)
-        self._bell = queue.SimpleQueue()
+        self._bell.ring()
+        self._bell = Doorbell()
 
     def each(self, face: object) -> Iterator[E]:
         """
@@ -440,13 +440,14 @@ class Receiver(Generic[E]):
         """Wait until something changed; return False when the time is up instead."""
         self._is_waiting = True
         try:
-            if not self._has_news(highs_seen):
-                self._bell.get(timeout=deadline.remaining())
-        except queue.Empty:
-            return self._has_news(highs_seen)
+            # What came in the last moment counts, though it did not ring in time.
+            return (
+                self._has_news(highs_seen)
+                or self._bell.wait(deadline.remaining())
+                or self._has_news(highs_seen)
+            )
         finally:
             self._is_waiting = False
-        return True
 
     def _has_news(self, highs_seen: int) -> bool:
         return len(self._highs) > highs_seen or bool(self._lows) or self._lanes.ended

@@ -22,6 +22,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import attrs
 
 from lasersell._clock import SYSTEM_CLOCK, Clock, Deadline
+from lasersell._mailbox import Mailbox
 from lasersell._threads import next_number, start_thread
 from lasersell.errors import (
     ConnectError,
@@ -237,12 +238,12 @@ class Supervisor(Generic[E]):
         self.intent_lock = self.recall.lock
         self.owner_pid = os.getpid()
         self.is_forked = False
-        self.first_word: queue.SimpleQueue[LaserSellError | None] = queue.SimpleQueue()
+        self.first_word: Mailbox[LaserSellError | None] = Mailbox()
         """The outcome of the first connect; then whether its ``configure`` was taken."""
         self._applier = applier
         self._connect_timeout = connect_timeout
         self._number = next_number()
-        self._mailbox: queue.SimpleQueue[_Mail] = queue.SimpleQueue()
+        self._mailbox: Mailbox[_Mail] = Mailbox()
         self._wakeup = Wakeup()
         self._closing = False
         self._callers: dict[int, int] = {}

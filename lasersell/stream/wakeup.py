@@ -30,6 +30,7 @@ import socket
 from typing import Generic, TypeVar
 
 from lasersell._clock import Deadline
+from lasersell._mailbox import Mailbox
 from lasersell._threads import close_in_child, no_fork
 from lasersell.errors import ConnectError, ConnectTimeoutError
 
@@ -126,20 +127,20 @@ class Answer(Generic[T]):
     """A value that one thread waits for and another puts."""
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
+        self._mailbox: Mailbox[tuple[T] | None] = Mailbox()
 
     def put(self, value: T) -> None:
         """Hand the value over."""
-        self._queue.put((value,))
+        self._mailbox.put((value,))
 
     def interrupt(self) -> None:
         """Make the waiting thread give up."""
-        self._queue.put(None)
+        self._mailbox.put(None)
 
     def get(self, deadline: Deadline) -> T:
         """Wait for the value; see :meth:`Wakeup.wait_for`."""
         try:
-            value = self._queue.get(timeout=deadline.remaining())
+            value = self._mailbox.get(timeout=deadline.remaining())
         except queue.Empty:
             raise ConnectTimeoutError("no answer in time") from None
         if value is None:

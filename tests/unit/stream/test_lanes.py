@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gc
 import os
-import queue
 import random
 import signal
 import sys
@@ -16,6 +15,8 @@ from typing import Any
 import attrs
 import pytest
 
+from lasersell._clock import Deadline
+from lasersell._mailbox import Doorbell
 from lasersell.errors import ConcurrencyError, ForkedError, StreamError, StreamLostError
 from lasersell.stream import lanes as lanes_module
 from lasersell.stream.lanes import Lanes, Receiver
@@ -86,16 +87,16 @@ def _collect(receiver: Receiver[Any], into: list[Any]) -> None:
     into.append(receiver.get(_PATIENCE))
 
 
-class _Bell(queue.SimpleQueue[None]):
+class _Bell(Doorbell):
     """A doorbell that tells when its consumer is about to wait."""
 
     def __init__(self, on_wait: Callable[[], object]) -> None:
         super().__init__()
         self._on_wait = on_wait
 
-    def get(self, block: bool = True, timeout: float | None = None) -> None:
+    def wait(self, timeout: float | None) -> bool:
         self._on_wait()
-        super().get(block, timeout)
+        return super().wait(timeout)
 
 
 # Order
@@ -420,12 +421,31 @@ def test_an_event_wakes_a_waiting_consumer() -> None:
         assert results == highs + lows
 
 
+def test_a_timeout_ends_though_a_signal_handler_outlasts_it() -> None:
+    """A handler that runs past the deadline does not make recv() wait for ever."""
+
+    def outlast(*_: object) -> None:
+        deadline = Deadline(0.06)
+        while not deadline.has_passed():
+            pass
+
+    former = signal.signal(signal.SIGUSR1, outlast)
+    me = threading.get_ident()
+    timer = threading.Timer(0.01, signal.pthread_kill, (me, signal.SIGUSR1))
+    try:
+        timer.start()
+        with pytest.raises(TimeoutError):
+            _lanes().receiver().get(0.03)
+    finally:
+        timer.join()
+        signal.signal(signal.SIGUSR1, former)
+
+
 def test_a_stale_ring_is_no_event() -> None:
     """A consumer that was rung for something already taken goes on waiting."""
     lanes = _lanes()
     receiver = lanes.receiver()
-    receiver._bell.put(None)
-    receiver._bell.put(None)
+    receiver._bell.ring()
     with pytest.raises(TimeoutError):
         receiver.get(0.01)
 
@@ -437,7 +457,7 @@ def test_an_event_in_the_last_moment_is_returned() -> None:
 
     def come_late() -> None:
         lanes.put(["just in time"], [])
-        raise queue.Empty
+        Doorbell.wait(receiver._bell, 0)  # as if it had not rung yet
 
     receiver._bell = _Bell(come_late)
     assert receiver.get(0.01) == "just in time"
