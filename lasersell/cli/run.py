@@ -7,10 +7,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import attrs
 import click
@@ -30,7 +29,7 @@ from lasersell.exits.connect import connect_with_wallets
 from lasersell.exits.guard.source import AccountSource
 from lasersell.exits.journal_report import JournalReader
 from lasersell.exits.submit import Submitter
-from lasersell.session.exclusive import Exclusive
+from lasersell.session.exclusive import Exclusive, KeyHold, hold
 from lasersell.session.session import StreamSession
 
 __all__ = ["EXIT_CODES", "run"]
@@ -58,10 +57,42 @@ EXIT_CODES = {
 
 
 class _Stopped(BaseException):
-    """A signal asks us to end; raised in the main thread, out of whatever it waits in."""
+    """A signal ends whatever the main thread is at, because nothing is lost by that."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
+
+class _Busy(Exception):
+    """Another process does what we want to do."""
+
+
+class _Signals:
+    """
+    What SIGTERM and Ctrl-C do; a context manager.
+
+    While there is a session it is closed, which the main thread sees as the end of its
+    loop; before and after, the main thread is torn out of what it waits in.
+    """
+
+    def __init__(self) -> None:
+        self.session: StreamSession | None = None
+        self.name: str | None = None
+        """The signal that came."""
+        self._former: dict[int, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._former[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        self.name = signal.Signals(number).name
+        session, self.session = self.session, None
+        if session is None:
+            raise _Stopped
+        session.close(timeout=0)
 
 
 @click.command(
@@ -139,15 +170,16 @@ def _log_to_stderr(level: str) -> None:
 
 
 def _run(config: RunConfig, exclusive: Exclusive) -> int:
+    signals = _Signals()
     try:
-        with _stoppable(), contextlib.ExitStack() as stack:
-            code = _serve(config, exclusive, stack)
-    except _Stopped as stopped:
-        log.info("%s", stopped)
-        code = STOPPED  # there was nothing to finish yet
+        with signals, contextlib.ExitStack() as stack:
+            return _serve(config, exclusive, signals, stack)
+    except _Stopped:
+        log.info("%s: %s", signals.name, EXIT_CODES[STOPPED])
+        return STOPPED  # there was nothing to finish yet
     except (ConfigurationError, MissingExtraError):
         raise
-    except SessionInUseError as error:
+    except (SessionInUseError, _Busy) as error:
         log.error("%s", error)
         return IN_USE
     except AuthenticationError as error:
@@ -159,55 +191,61 @@ def _run(config: RunConfig, exclusive: Exclusive) -> int:
     except Exception:
         log.exception("a mistake of ours; please report it")
         return FAILED
-    log.info("stopped: %s", EXIT_CODES[code])
-    return code
 
 
-@contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
-    """Raise ``_Stopped`` in this, the main thread, when a signal asks us to end."""
-
-    def stop(number: int, _: FrameType | None) -> NoReturn:
-        raise _Stopped(number)
-
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    former = [signal.signal(number, stop) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, former, strict=True):
-            signal.signal(number, handler)
-
-
-def _serve(config: RunConfig, exclusive: Exclusive, stack: contextlib.ExitStack) -> int:
+def _serve(
+    config: RunConfig,
+    exclusive: Exclusive,
+    signals: _Signals,
+    stack: contextlib.ExitStack,
+) -> int:
     if config.api is not None:
         stack.enter_context(config.api)
     submitter = stack.enter_context(
         Submitter(config.targets, confirm_with=config.confirm_with)
     )
     accounts = stack.enter_context(AccountReader(_rpc_of(config)))
+    for wallet in sorted(config.wallets):
+        stack.enter_context(_hold_wallet(wallet, exclusive))
     session = stack.enter_context(_connect(config, exclusive))
     auto = _auto_exit(config, session, submitter, accounts)
+    signals.session = session
     submitter.keep_warm()
     notify(READY="1", STATUS=f"streaming for {len(config.keys)} wallets")
     log.info("selling for %s", ", ".join(config.wallets))
     try:
-        auto.run()
-    except _Stopped as stopped:
-        log.info("%s", stopped)
-    finally:
-        is_done = _finish(auto, config.run.stop_timeout)
-    return STOPPED if is_done else LEFT_UNDER_WAY
+        try:
+            auto.run()
+        finally:
+            signals.session = None
+            is_done = _finish(auto, signals.name, config.run.stop_timeout)
+    except _Stopped:
+        is_done = False  # asked again, by somebody who does not want to wait
+    code = STOPPED if is_done else LEFT_UNDER_WAY
+    log.info("%s", EXIT_CODES[code])
+    return code
 
 
-def _finish(auto: AutoExit, timeout: float) -> bool:
+def _finish(auto: AutoExit, signal_name: str | None, timeout: float) -> bool:
     notify(STOPPING="1")
-    log.info("finishing what is under way, %g s at most", timeout)
+    why = signal_name or "the stream has ended"
+    log.info("%s: finishing what is under way, %g s at most", why, timeout)
+    return auto.close(timeout=timeout)
+
+
+def _hold_wallet(wallet: str, exclusive: Exclusive) -> KeyHold:
+    # Two that sell for one wallet would each sell what the other has under way, also
+    # where the service allows both of them a stream.
     try:
-        return auto.close(timeout=timeout)
-    except _Stopped as stopped:
-        log.info("%s again", stopped)
-        return False
+        return hold(
+            f"wallet {wallet}",
+            slots=1,
+            wait=exclusive == "wait",
+            what=f"the wallet {wallet}",
+        )
+    except SessionInUseError as error:
+        holder = "another process" if error.pid is None else f"process {error.pid}"
+        raise _Busy(f"{holder} already sells for the wallet {wallet}") from error
 
 
 def _connect(config: RunConfig, exclusive: Exclusive) -> StreamSession:

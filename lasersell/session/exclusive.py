@@ -145,6 +145,7 @@ def hold(
     slots: int | None = None,
     wait: bool = False,
     stop: threading.Event | None = None,
+    what: str = "the stream",
 ) -> KeyHold:
     """
     Take one of the sessions that an API key allows.
@@ -157,6 +158,7 @@ def hold(
             it, else 1.
         wait: Whether to wait as a stand-by while all are held.
         stop: What ends the wait when it is set; Ctrl-C ends it too.
+        what: What is waited for, in the words of the log.
 
     Raises:
         SessionInUseError: All are held; names the pid of a holder. Also when
@@ -167,7 +169,9 @@ def hold(
     if slots is not None:
         check_count("slots", slots)
     prefix = lock_directory() / hashlib.sha256(key.encode()).hexdigest()[:32]
-    return _stand_by(prefix, slots, stop) if wait else _take(prefix, slots)
+    if not wait:
+        return _take(prefix, slots)
+    return _stand_by(prefix, slots, stop or threading.Event(), what)
 
 
 @contextlib.contextmanager
@@ -194,21 +198,22 @@ def claim(key: Secret, exclusive: Exclusive) -> Iterator[KeyHold | None]:
         raise
 
 
-def _stand_by(prefix: Path, slots: int | None, stop: threading.Event | None) -> KeyHold:
-    called_off = stop or threading.Event()
+def _stand_by(
+    prefix: Path, slots: int | None, stop: threading.Event, what: str
+) -> KeyHold:
     last_holder = None
     while True:
         try:
             return _take(prefix, slots)
         except SessionInUseError as error:
-            if called_off.is_set():
+            if stop.is_set():
                 raise
             if error.pid != last_holder:
                 last_holder = error.pid
-                log.info("process %s holds the stream; standing by", last_holder)
+                log.info("process %s holds %s; standing by", last_holder, what)
         # A look now and then, for a blocking wait would have no waker: only a signal
         # gets a thread out of flock(), and there may be several slots to wait for.
-        called_off.wait(RETRY_SEC)
+        stop.wait(RETRY_SEC)
 
 
 def _take(prefix: Path, slots: int | None) -> KeyHold:

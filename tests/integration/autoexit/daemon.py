@@ -1,0 +1,171 @@
+"""``lasersell run`` as a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from solders.keypair import Keypair
+
+from lasersell._clock import Deadline
+from lasersell._threads import start_thread
+from lasersell.sim import SimServer
+from tests.integration.autoexit.rpc import ChainRpc
+
+__all__ = ["API_KEY", "Daemon", "DaemonHome"]
+
+API_KEY = "sk-made-up-for-tests-7f3a"
+PATIENCE = 20.0
+
+_COMMAND = [sys.executable, "-c", "from lasersell.cli.main import main; main()"]
+_CONFIG = """
+[stream]
+endpoint = "{endpoint}"
+[configure]
+{configure}
+[strategy]
+{strategy}
+[[targets]]
+kind = "rpc"
+url = "{rpc}"
+[exits]
+ask_timeout = 1.0
+resend_interval = 0.1
+look_interval = 0.05
+retry_delay = 0.1
+{exits}
+[guard]
+policy = "signer_only"
+[api]
+base_url = "{rpc}"
+[journal]
+path = "{journal}"
+[run]
+{run}
+"""
+
+
+class Daemon:
+    """
+    A running ``lasersell run``; its log is read by a thread.
+
+    Args:
+        process: The process, its standard error a pipe.
+    """
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self._lines: list[str] = []
+        self._changed = threading.Condition()
+        self._reader = start_thread("daemon-log", self._read)
+
+    @property
+    def log(self) -> str:
+        """What it has logged."""
+        with self._changed:
+            return "".join(self._lines)
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._changed:
+                self._lines.append(line)
+                self._changed.notify_all()
+
+    def wait_for(self, pattern: str, timeout: float = PATIENCE) -> None:
+        """Wait until the log has what a pattern says."""
+        deadline = Deadline(timeout)
+        with self._changed:
+            while not re.search(pattern, "".join(self._lines)):
+                assert not deadline.has_passed(), f"no {pattern!r} in {self.log}"
+                self._changed.wait(deadline.remaining())
+
+    def end(self, *signals: int) -> int:
+        """Send signals, and return the exit code."""
+        for number in signals:
+            self.process.send_signal(number)
+        code = self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return code
+
+    def kill(self) -> None:
+        """Kill it, and wait until it is gone."""
+        self.process.kill()
+        self.process.wait(PATIENCE)
+
+
+class DaemonHome:
+    """
+    Where a daemon's configuration, journal, locks and key are.
+
+    Args:
+        path: A directory.
+        sim: The stream it is to use.
+        rpc: The chain it is to use.
+    """
+
+    def __init__(self, path: Path, sim: SimServer, rpc: ChainRpc) -> None:
+        self.keypair = Keypair()
+        self.journal = path / "journal.db"
+        self.config = path / "config.toml"
+        self._sim = sim
+        self._rpc = rpc
+        self._locks = path / "locks"
+        self.configure()
+
+    @property
+    def wallet(self) -> str:
+        """The wallet's address."""
+        return str(self.keypair.pubkey())
+
+    def configure(
+        self,
+        *,
+        endpoint: str | None = None,
+        strategy: str = "target_profit_pct = 5.0",
+        configure: str = "",
+        exits: str = "",
+        run: str = "",
+        more: str = "",
+    ) -> None:
+        """Write the configuration."""
+        text = _CONFIG.format(
+            endpoint=endpoint or self._sim.url,
+            rpc=self._rpc.url.rstrip("/"),
+            journal=self.journal,
+            strategy=strategy,
+            configure=configure,
+            exits=exits,
+            run=run,
+        )
+        self.config.write_text(text + more)
+
+    @contextlib.contextmanager
+    def start(self, *arguments: str, **environment: str) -> Iterator[Daemon]:
+        """Run the daemon; kill it if it does not end."""
+        environ = {
+            **os.environ,
+            "LASERSELL_API_KEY": API_KEY,
+            "LASERSELL_PRIVATE_KEY": str(self.keypair),
+            "LASERSELL_RUNTIME_DIR": str(self._locks),
+            **environment,
+        }
+        with subprocess.Popen(
+            [*_COMMAND, "run", "--config", str(self.config), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environ,
+        ) as process:
+            daemon = Daemon(process)
+            try:
+                yield daemon
+            finally:
+                process.kill()
+                daemon.end()
