@@ -618,7 +618,7 @@ def test_ctrl_c_while_waiting_leaves_the_receiver_usable() -> None:
     receiver = lanes.receiver()
     me = threading.get_ident()
     timer = threading.Timer(0.01, signal.pthread_kill, (me, signal.SIGINT))
-    timer.start()
+    receiver._bell = _Bell(timer.start)
     with pytest.raises(KeyboardInterrupt):
         receiver.get(_PATIENCE)
     timer.join()
