@@ -686,7 +686,7 @@ def test_ctrl_c_at_any_time_loses_nothing(
         is_over = False
         while not is_over:
             try:
-                if interrupted < 30:
+                if interrupted < 20:
                     arm()
                 else:
                     enough.set()
