@@ -291,9 +291,11 @@ class Supervisor(Generic[E]):
             return
         self.request_close()
         # A signal handler may have interrupted this very thread inside a command,
-        # which holds a lock the supervisor may need: it must return to end.
+        # which holds a lock the supervisor may need, or inside a close, which may
+        # have ended the wait already: that one must go on first.
         if get_ident() not in self._callers:
-            self.join(timeout)
+            with self.calling():
+                self.join(timeout)
 
     def join(self, timeout: float) -> bool:
         """Wait until the supervisor has ended; return whether it has."""
@@ -308,15 +310,16 @@ class Supervisor(Generic[E]):
         """Mark this thread as inside a command, and refuse a forked child."""
         self.check_fork()
         me = get_ident()
-        self._callers[me] = self._callers.get(me, 0) + 1
+        depth = self._callers.get(me, 0)
         try:
+            self._callers[me] = depth + 1
             yield
         finally:
-            depth = self._callers[me] - 1
+            # Set, not counted down: a KeyboardInterrupt may have come in before.
             if depth:
                 self._callers[me] = depth
             else:
-                del self._callers[me]
+                self._callers.pop(me, None)
 
     def check_fork(self) -> None:
         """

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from lasersell._clock import Deadline
+from lasersell._clock import SYSTEM_CLOCK, Deadline
 from tests.faults.client import connect, wait_for
 from tests.faults.processes import running
-from tests.faults.raw_server import RawServer, drain, live
+from tests.faults.raw_server import Peer, RawServer, drain, live
 
 # CPython 3.10 may raise between the return of any function and the use of its
 # result, so there a plain call can lose what it returned; the iterator cannot.
@@ -68,3 +68,40 @@ def test_ctrl_c_in_a_with_block_closes_the_stream(
         with pytest.raises(KeyboardInterrupt), connection:
             connection.recv(timeout=10)
         assert connection.state == "closed"
+
+
+def test_close_in_a_handler_during_close_returns_at_once() -> None:
+    """A signal handler that calls close() while its thread is in close() never waits."""
+    took: list[float] = []
+    closed = threading.Event()
+    main = threading.main_thread().ident or 0
+
+    def on_signal(*_: object) -> None:
+        started = SYSTEM_CLOCK.monotonic()
+        connection.close()
+        took.append(SYSTEM_CLOCK.monotonic() - started)
+
+    def send() -> None:
+        while not closed.wait(0.005):
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+    former = signal.signal(signal.SIGUSR1, on_signal)
+    sender = threading.Thread(target=send)
+    try:
+        with RawServer(_mute) as server:
+            connection = connect(server.endpoint)
+            late = Deadline(3.0)
+            sender.start()
+            connection.close()
+            assert not late.has_passed()
+            closed.set()
+            sender.join(5)
+    finally:
+        signal.signal(signal.SIGUSR1, former)
+    assert len(took) > 10
+    assert max(took) < 0.2
+
+
+def _mute(peer: Peer) -> None:
+    peer.greet()
+    drain(peer)
