@@ -20,6 +20,7 @@ from typing import Any
 import attrs
 
 from lasersell._clock import Clock, Deadline
+from lasersell._mailbox import Mailbox
 from lasersell._threads import next_number, start_thread
 from lasersell.errors import LaserSellError
 from lasersell.exits.auto_events import AutoExitEvent, EventType, Reporter
@@ -138,7 +139,7 @@ class AutoExitLoop:
         self._reporter = reporter
         self._kill_file = kill_file
         self._clock = clock
-        self._mailbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._mailbox: Mailbox[Callable[[], None]] = Mailbox()
         self._accounts: dict[str, _Account] = {}
         # Of accounts that no position is known of yet.
         self._balances: dict[str, BalanceUpdate] = {}
