@@ -25,6 +25,7 @@ from lasersell.stream.client import (
     StreamClient,
     StreamHandle,
     check_capacity,
+    check_configure,
     open_stream,
 )
 from lasersell.stream.intent import HoldSettings
@@ -112,6 +113,7 @@ class StreamSession(StreamHandle[StreamEvent]):
             raise ConfigurationError(
                 f"client must be a StreamClient, not {type(client).__name__}"
             )
+        check_configure(configure)
         if deadline_from not in ("opened", "seen"):
             raise ConfigurationError(
                 f"deadline_from must be 'opened' or 'seen', not {deadline_from!r}"

@@ -183,6 +183,14 @@ def check_capacity(low_priority_capacity: int) -> int:
     return check_count("low_priority_capacity", low_priority_capacity)
 
 
+def check_configure(configure: object) -> None:
+    """Refuse what is no :class:`StreamConfigure`."""
+    if not isinstance(configure, StreamConfigure):
+        raise ConfigurationError(
+            f"configure must be a StreamConfigure, not {type(configure).__name__}"
+        )
+
+
 def open_stream(
     options: StreamOptions,
     configure: StreamConfigure,
@@ -213,10 +221,7 @@ def open_stream(
         clock: Where time comes from.
         prepare: Called with the supervisor before its thread starts.
     """
-    if not isinstance(configure, StreamConfigure):
-        raise ConfigurationError(
-            f"configure must be a StreamConfigure, not {type(configure).__name__}"
-        )
+    check_configure(configure)
     wait_configured = check_seconds("wait_configured", wait_configured)
     stream = Supervisor(
         options,

@@ -811,7 +811,8 @@ class Supervisor(Generic[E]):
 
     def _finish(self, error: LaserSellError | None) -> None:
         link = self._link
-        if link is not None:
+        if link is not None:  # after a mistake of ours
+            link.reader.stop()
             self._take_down(link)
         self._closing = True
         self.error = error

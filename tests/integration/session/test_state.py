@@ -160,3 +160,10 @@ def test_a_setting_that_makes_no_sense_is_refused(
             **{name: value},  # type: ignore[arg-type]
         )
     assert sim.upgrades.entries() == []
+
+
+def test_what_is_no_configuration_is_refused(sim: SimServer) -> None:
+    """By name, before anything is connected."""
+    with pytest.raises(ConfigurationError, match="StreamConfigure"):
+        StreamSession.connect(make_client(sim), WALLET)  # type: ignore[arg-type]
+    assert sim.upgrades.entries() == []
