@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from benchmarks.case import Case
 from benchmarks.cases import CASES
 from benchmarks.plot import plot
 from benchmarks.report import as_json, machine, table
-from benchmarks.runner import LoadServer, Result, clients_here, run_case
+from benchmarks.runner import JobError, LoadServer, Result, clients_here, run_case
 
 __all__ = ["main"]
 
@@ -36,11 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{os.getloadavg()[0]:.1f} after, {os.cpu_count()} cores"
     )
     _write(options.output, results, before)
+    if len(results) < len(cases):
+        sys.exit("not every case could be measured")
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="default: 5")
+    parser.add_argument("--rounds", type=int, default=3, help="default: 3")
     parser.add_argument(
         "--quick", action="store_true", help="little work, once: does it run at all?"
     )
@@ -57,7 +60,11 @@ def _run(cases: Sequence[Case], rounds: int, clients: set[str]) -> list[Result]:
     results = []
     with LoadServer() as server:
         for case in cases:
-            result = run_case(case, server, rounds, clients)
+            try:
+                result = run_case(case, server, rounds, clients)
+            except JobError as error:
+                print(error, end="\n\n", flush=True)
+                continue
             results.append(result)
             print(table(result), end="\n\n", flush=True)
     return results

@@ -20,13 +20,17 @@ import attrs
 from benchmarks.case import Case, Medians, Outcome
 from benchmarks.work import Numbers
 
-__all__ = ["LoadServer", "Result", "clients_here", "run_case"]
+__all__ = ["JobError", "LoadServer", "Result", "clients_here", "run_case"]
 
 ROOT = Path(__file__).resolve().parent.parent
-TIMEOUT = 60.0
+TIMEOUT = 120.0
 """Seconds that one job may take before it counts as hanging."""
 TYPESCRIPT = ROOT / "build/typescript/node_modules/@lasersell/lasersell-sdk/dist/stream"
 """Where ``make bench`` puts the official TypeScript SDK, if there is npm."""
+
+
+class JobError(Exception):
+    """A client did not do its job; the text has what it printed."""
 
 
 class LoadServer:
@@ -103,7 +107,7 @@ def run_case(case: Case, server: LoadServer, rounds: int, clients: set[str]) -> 
     Let each client do the work once a round, in turn; who begins changes.
 
     Raises:
-        RuntimeError: A job failed; the text has what it printed.
+        JobError: A job failed.
     """
     taking_part = [client for client in case.clients if client in clients]
     numbers: dict[str, list[Numbers]] = {client: [] for client in taking_part}
@@ -120,15 +124,18 @@ def _do(client: str, case: Case, server: LoadServer) -> Numbers:
         command = ["node", str(ROOT / "benchmarks/typescript.mjs"), str(TYPESCRIPT)]
     else:
         command = [sys.executable, "-m", "benchmarks.worker", client, case.job]
-    done = subprocess.run(
-        command + place,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            command + place,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise JobError(f"{client} hangs in {case.name}") from error
     if done.returncode:
-        raise RuntimeError(f"{client}, {case.name}: {done.stderr}")
+        raise JobError(f"{client} failed in {case.name}:\n{done.stderr}")
     numbers: Numbers = json.loads(done.stdout)
     return numbers

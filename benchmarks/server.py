@@ -142,6 +142,7 @@ def _flood(peer: Peer) -> None:
         peer.run.go.acquire()
         for _ in range(number // count):
             peer.send(block)
+            peer.receive(0)  # a client that gets no pong for its ping gives up
         peer.send(b"".join(frames[: number % count]))
     peer.await_pong()
     peer.run.finish()
