@@ -5,11 +5,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-ROUNDS ?= 5
-CHECKED := lasersell tests examples $(wildcard benchmarks)
+ROUNDS ?= 3
+CHECKED := lasersell pytest_lasersell.py tests examples $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check format coverage bench profile conformance soak clean
+.PHONY: help demo test test-all stress check format coverage bench profile conformance soak clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: $(READY) ## Run the tests a change must pass
 
 test-all: $(READY) ## Run the slow tests too
 	@$(BIN)/python -m pytest -m "not soak"
+
+stress: $(READY) ## Drive sessions against their model, SEQUENCES=20000
+	@LASERSELL_SEQUENCES=$(or $(SEQUENCES),20000) $(BIN)/python -m pytest -m slow tests/stateful
 
 check: $(READY) ## Check style, types and import layers
 	$(BIN)/ruff check .
@@ -39,7 +42,7 @@ coverage: $(READY) ## Run the tests and show which lines and branches they miss
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
-bench: $(READY) ## Measure beside the official SDKs; ROUNDS=5, QUICK=1 for a trial
+bench: $(READY) ## Measure beside the official SDKs; ROUNDS=3, QUICK=1 for a trial
 	-@! command -v npm >/dev/null || npm install --silent --no-audit --no-fund \
 	  --no-package-lock --ignore-scripts --prefix build/typescript @lasersell/lasersell-sdk@1.1.0
 	@$(BIN)/python -m benchmarks --rounds $(ROUNDS) $(if $(QUICK),--quick)

@@ -17,6 +17,8 @@ MISTAKE = 2
 _COMMANDS = {
     "demo": "Show a session against an embedded server, in at most 20 s.",
     "journal": "List or export what `lasersell run` has done.",
+    "record": "Record what a program and the stream say to each other.",
+    "replay": "Serve a recorded stream until Ctrl-C.",
     "run": "Sell each position that an exit signal names, until stopped.",
     "sim": "Serve a simulated LaserSell stream until Ctrl-C.",
 }

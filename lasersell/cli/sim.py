@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 from typing import Literal
 
 import click
 
+from lasersell.cli.serving import serve
 from lasersell.protocol.server import PositionClosed
-from lasersell.sim import DEFAULT_LIMITS, SimServer
+from lasersell.sim import DEFAULT_LIMITS, TIERS, SimServer
+from lasersell.sim.tiers import TierName
 
 __all__ = ["sim"]
 
@@ -55,6 +56,11 @@ _SALE_LANDS_MS = 2000
     show_default=True,
     help="Time between two PnL updates.",
 )
+@click.option(
+    "--tier",
+    type=click.Choice(list(TIERS)),
+    help="Limits and gifts of a tier; by default those of the specification.",
+)
 def sim(
     host: str,
     port: int,
@@ -63,6 +69,7 @@ def sim(
     api_keys: tuple[str, ...],
     hello: Literal["first", "after_configure"],
     tick_ms: int,
+    tier: TierName | None,
 ) -> None:
     """
     Serve a simulated LaserSell stream until Ctrl-C.
@@ -76,23 +83,22 @@ def sim(
         seed=seed,
         volatility_pct=_VOLATILITY_PCT,
         wallets=wallets or None,
+        tier=tier,
         pnl_flush_ms=tick_ms,
         api_keys=api_keys or None,
         hello=hello,
         auto_sell_after_ms=_SALE_LANDS_MS,
-        liquidity_snapshots=True,
+        auto_buy_after_ms=_SALE_LANDS_MS,
+        liquidity_snapshots=tier is None or TIERS[tier].liquidity_snapshots,
+        trade_ticks=True,
         starter_holdings=_HOLDINGS,
     )
     _log_to_stdout()
-    # A shell that starts us in the background leaves SIGINT ignored.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    try:
-        with server:
-            click.echo(f"serving at {server.url}, Ctrl-C ends it")
-            _keep_buying(server)
-    except KeyboardInterrupt:
-        click.echo("stopped")
+    serve(
+        server,
+        lambda running: f"serving at {running.url}, Ctrl-C ends it",
+        _keep_buying,
+    )
 
 
 def _keep_buying(server: SimServer) -> None:

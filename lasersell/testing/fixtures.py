@@ -1,0 +1,51 @@
+"""What the fixtures of the pytest plugin do, once they are used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lasersell.protocol.strategy import StrategyConfig
+from lasersell.session.session import StreamSession
+from lasersell.sim import ManualClock, SimServer
+from lasersell.stream.client import StreamClient
+from lasersell.stream.options import StreamConfigure
+
+__all__ = ["API_KEY", "OTHER_WALLET", "WALLET", "connect", "make_sim"]
+
+API_KEY = "a-key-for-tests"
+"""The key the environment has during a test; the server accepts any."""
+
+WALLET = "AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9"
+"""The public key of the keypair whose seed is 32 bytes of 1; nobody's money."""
+
+OTHER_WALLET = "9hSR6S7WPtxmTojgo6GG3k4yDPecgJY292j7xrsUGWBu"
+"""The same with bytes of 2."""
+
+_STRATEGY = StrategyConfig(target_profit_pct=5.0, stop_loss_pct=10.0)
+
+
+def make_sim(options: dict[str, Any]) -> SimServer:
+    """
+    Return a server whose time and prices stand still, if not said otherwise.
+
+    Args:
+        options: Arguments of :class:`SimServer`; ``realtime`` lets it tick by itself.
+    """
+    options = {"volatility_pct": 0.0, **options}
+    if not options.pop("realtime", False):
+        options.setdefault("clock", ManualClock())
+    return SimServer(**options)
+
+
+def connect(sim: SimServer, fields: dict[str, Any]) -> StreamSession:
+    """
+    Return a session that is live on a server.
+
+    Args:
+        sim: Where to connect.
+        fields: Fields of :class:`StreamConfigure`, before one wallet with a target
+            of 5 % and a stop of 10 %.
+    """
+    configure: dict[str, Any] = {"wallet_pubkeys": [WALLET], "strategy": _STRATEGY}
+    client = StreamClient(API_KEY, endpoint=sim.url)
+    return StreamSession.connect(client, StreamConfigure(**{**configure, **fields}))
