@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import threading
 from typing import Any
@@ -180,6 +181,24 @@ def test_a_message_in_many_fragments_within_the_limit_arrives() -> None:
     with RawServer(script) as server, connect(server.endpoint) as connection:
         assert _next_event(connection) == 5
     assert pongs == [Frame(PONG, b"%d" % index) for index in range(len(parts))]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_bytes_are_survived(seed: int) -> None:
+    """Whatever bytes come, the stream tells of it or drops them, and lives on."""
+    chance = random.Random(seed)
+
+    def worst(peer: Peer) -> None:
+        for _ in range(20):
+            # Mostly frames with a mistake, which get further than noise does.
+            payload = chance.randbytes(chance.randrange(200))
+            first = chance.choice([0x81, 0x82, 0x01, 0x80, 0x88, 0x89])
+            data = bytes((first, len(payload) % 126)) + payload
+            peer.send(data if chance.random() < 0.9 else payload)
+        peer.reset()
+
+    lost, _ = _survive(worst)
+    assert lost.cause
 
 
 # Content: the connection stays

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lasersell._clock import Deadline
-from lasersell.errors import ConnectError
+from lasersell.errors import ConnectError, ConnectTimeoutError
 from lasersell.sim import SimServer
 from lasersell.stream.client import StreamConnection
 from tests.faults.chaos_proxy import ChaosProxy
@@ -147,6 +147,19 @@ def test_one_byte_at_a_time_is_enough(secure: bool, contexts: Contexts) -> None:
         with connect(f"{scheme}://{host}:{proxy.port}/", client_side) as connection:
             numbers = [event_number(wait_for(connection, "pong")) for _ in range(2)]
     assert numbers == [1, 2]
+
+
+def test_one_deadline_covers_every_stage(contexts: Contexts) -> None:
+    """TLS, upgrade and hello_ok that each make progress do not add up beyond it."""
+    late = Deadline(4.0)
+    with (
+        RawServer(live, context=contexts[0]) as server,
+        ChaosProxy(server.port) as proxy,
+    ):
+        proxy.to_client.most, proxy.to_client.pause = 40, 0.02
+        with pytest.raises(ConnectTimeoutError):
+            connect(f"wss://localhost:{proxy.port}/", contexts[1], timeout=0.5)
+    assert not late.has_passed()
 
 
 def test_a_slow_network_costs_time_only(sim: SimServer, proxy: ChaosProxy) -> None:
