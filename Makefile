@@ -9,7 +9,7 @@ ROUNDS ?= 3
 CHECKED := lasersell pytest_lasersell.py tests examples $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all stress check format coverage bench profile conformance soak clean
+.PHONY: help demo test test-all stress check format coverage bench profile conformance soak stress clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ conformance: $(READY) ## Have the Autobahn test suite judge the transport, where
 
 soak: $(READY) ## Run a stream under load on every CPython here, MINUTES=10 in all
 	@$(BIN)/python -m tests.soak.soak $(or $(MINUTES),10)
+
+stress: $(READY) ## Kill `lasersell run` at KILLS=200 random points of an exit, and of a ladder
+	@LASERSELL_KILL_POINTS=$(or $(KILLS),200) $(BIN)/python -m pytest -m slow tests/faults/test_kill.py
 
 clean: ## Remove .venv and everything that tools left behind
 	rm -rf $(VENV) $(VENV)-* build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import attrs
 import click
 
 from lasersell.cli.notify import notify
+from lasersell.cli.signals import Signals
 from lasersell.errors import (
     AuthenticationError,
     ConfigurationError,
@@ -29,7 +28,7 @@ from lasersell.exits.connect import connect_with_wallets
 from lasersell.exits.guard.source import AccountSource
 from lasersell.exits.journal_report import JournalReader
 from lasersell.exits.submit import Submitter
-from lasersell.session.exclusive import Exclusive, KeyHold, hold
+from lasersell.session.exclusive import KeyHold, hold
 from lasersell.session.session import StreamSession
 
 __all__ = ["EXIT_CODES", "run"]
@@ -51,48 +50,17 @@ EXIT_CODES = {
     NOT_ACCEPTED: "the API key was refused",
     STREAM_ENDED: "the stream, or the API, could not be reached or ended for good",
     LEFT_UNDER_WAY: "stopped with transactions under way; the next run sees to them",
-    IN_USE: "another process streams with this key, and --no-stand-by was given",
+    IN_USE: "another process does it already, and --no-stand-by was given",
 }
 """What an exit code means."""
-
-
-class _Stopped(BaseException):
-    """A signal ends whatever the main thread is at, because nothing is lost by that."""
 
 
 class _Busy(Exception):
     """Another process does what we want to do."""
 
 
-class _Signals:
-    """
-    What SIGTERM and Ctrl-C do; a context manager.
-
-    While there is a session it is closed, which the main thread sees as the end of its
-    loop; before and after, the main thread is torn out of what it waits in.
-    """
-
-    def __init__(self) -> None:
-        self.session: StreamSession | None = None
-        self.name: str | None = None
-        """The signal that came."""
-        self._former: dict[int, Any] = {}
-
-    def __enter__(self) -> _Signals:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._former[number] = signal.signal(number, self._handle)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, handler)
-
-    def _handle(self, number: int, _: FrameType | None) -> None:
-        self.name = signal.Signals(number).name
-        session, self.session = self.session, None
-        if session is None:
-            raise _Stopped
-        session.close(timeout=0)
+class _Stopped(Exception):
+    """A signal came before there was anything to finish."""
 
 
 @click.command(
@@ -115,7 +83,7 @@ class _Signals:
     "--stand-by/--no-stand-by",
     default=True,
     show_default=True,
-    help="Wait while another process streams with this key, and take over when it ends.",
+    help="Wait while another process does the same, and take over when it ends.",
 )
 @click.option(
     "--log-level",
@@ -137,7 +105,7 @@ def run(path: Path, check: bool, dry_run: bool, stand_by: bool, log_level: str) 
         _check(config)
         return
     _log_to_stderr(log_level)
-    sys.exit(_run(config, "wait" if stand_by else True))
+    sys.exit(_run(config, stand_by=stand_by))
 
 
 def _check(config: RunConfig) -> None:
@@ -169,94 +137,115 @@ def _log_to_stderr(level: str) -> None:
     logger.propagate = False
 
 
-def _run(config: RunConfig, exclusive: Exclusive) -> int:
-    signals = _Signals()
-    try:
-        with signals, contextlib.ExitStack() as stack:
-            return _serve(config, exclusive, signals, stack)
-    except _Stopped:
-        log.info("%s: %s", signals.name, EXIT_CODES[STOPPED])
-        return STOPPED  # there was nothing to finish yet
-    except (ConfigurationError, MissingExtraError):
-        raise
-    except (SessionInUseError, _Busy) as error:
-        log.error("%s", error)
-        return IN_USE
-    except AuthenticationError as error:
-        log.error("%s", error)
-        return NOT_ACCEPTED
-    except LaserSellError as error:
-        log.error("%s", error)
-        return STREAM_ENDED
-    except Exception:
-        log.exception("a mistake of ours; please report it")
-        return FAILED
-
-
-def _serve(
-    config: RunConfig,
-    exclusive: Exclusive,
-    signals: _Signals,
-    stack: contextlib.ExitStack,
-) -> int:
-    if config.api is not None:
-        stack.enter_context(config.api)
-    submitter = stack.enter_context(
-        Submitter(config.targets, confirm_with=config.confirm_with)
-    )
-    accounts = stack.enter_context(AccountReader(_rpc_of(config)))
-    for wallet in sorted(config.wallets):
-        stack.enter_context(_hold_wallet(wallet, exclusive))
-    session = stack.enter_context(_connect(config, exclusive))
-    auto = _auto_exit(config, session, submitter, accounts)
-    signals.session = session
-    submitter.keep_warm()
-    notify(READY="1", STATUS=f"streaming for {len(config.keys)} wallets")
-    log.info("selling for %s", ", ".join(config.wallets))
-    try:
+def _run(config: RunConfig, *, stand_by: bool) -> int:
+    with Signals() as signals:
         try:
-            auto.run()
-        finally:
-            signals.session = None
-            is_done = _finish(auto, signals.name, config.run.stop_timeout)
-    except _Stopped:
-        is_done = False  # asked again, by somebody who does not want to wait
-    code = STOPPED if is_done else LEFT_UNDER_WAY
+            code = _Daemon(config, signals, stand_by=stand_by).run()
+        except (ConfigurationError, MissingExtraError):
+            raise
+        except LaserSellError as error:
+            log.error("%s", error)
+            return (
+                NOT_ACCEPTED if isinstance(error, AuthenticationError) else STREAM_ENDED
+            )
+        except _Busy as error:
+            log.error("%s", error)
+            return IN_USE
+        except _Stopped:
+            code = STOPPED
+        except Exception:
+            log.exception("a mistake of ours; please report it")
+            return FAILED
     log.info("%s", EXIT_CODES[code])
     return code
 
 
-def _finish(auto: AutoExit, signal_name: str | None, timeout: float) -> bool:
-    notify(STOPPING="1")
-    why = signal_name or "the stream has ended"
-    log.info("%s: finishing what is under way, %g s at most", why, timeout)
-    return auto.close(timeout=timeout)
+class _Daemon:
+    """
+    One run: hold what must be ours alone, connect, sell, finish.
 
+    Args:
+        config: What to do.
+        signals: Who asks us to end.
+        stand_by: Whether to wait while another process does it.
+    """
 
-def _hold_wallet(wallet: str, exclusive: Exclusive) -> KeyHold:
-    # Two that sell for one wallet would each sell what the other has under way, also
-    # where the service allows both of them a stream.
-    try:
-        return hold(
-            f"wallet {wallet}",
-            slots=1,
-            wait=exclusive == "wait",
-            what=f"the wallet {wallet}",
+    def __init__(self, config: RunConfig, signals: Signals, *, stand_by: bool) -> None:
+        self._config = config
+        self._signals = signals
+        self._stand_by = stand_by
+        self._stack = contextlib.ExitStack()
+
+    def run(self) -> int:
+        """Run until a signal or the end of the stream; return the exit code."""
+        with self._stack:
+            return self._run()
+
+    def _run(self) -> int:
+        config = self._config
+        for wallet in sorted(config.wallets):
+            # Two that sell for one wallet would each sell what the other has under way,
+            # also where the service allows both of them a stream.
+            self._hold(f"wallet {wallet}", f"the wallet {wallet}", slots=1)
+        key = config.client.options.api_key.reveal()
+        key_hold = self._hold(key, "the stream of this API key")
+        if config.api is not None:
+            self._stack.enter_context(config.api)
+        submitter = self._stack.enter_context(
+            Submitter(config.targets, confirm_with=config.confirm_with)
         )
-    except SessionInUseError as error:
-        holder = "another process" if error.pid is None else f"process {error.pid}"
-        raise _Busy(f"{holder} already sells for the wallet {wallet}") from error
+        accounts = self._stack.enter_context(AccountReader(_rpc_of(config)))
+        session = self._stack.enter_context(self._connect())
+        if session.limits is not None:
+            key_hold.allow(session.limits.max_sessions_per_api_key)
+        auto = _auto_exit(config, session, submitter, accounts)
+        submitter.keep_warm()
+        return self._serve(session, auto)
 
+    def _hold(self, key: str, what: str, slots: int | None = None) -> KeyHold:
+        try:
+            key_hold = hold(
+                key,
+                slots=slots,
+                wait=self._stand_by,
+                stop=self._signals.stop,
+                what=what,
+            )
+        except SessionInUseError as error:
+            if self._signals.stop.is_set():
+                raise _Stopped from error
+            holder = "another process" if error.pid is None else f"process {error.pid}"
+            raise _Busy(f"{holder} holds {what}") from error
+        return self._stack.enter_context(key_hold)
 
-def _connect(config: RunConfig, exclusive: Exclusive) -> StreamSession:
-    if not config.run.register_wallets:
-        return StreamSession.connect(
-            config.client, config.configure, exclusive=exclusive
-        )
-    assert config.api is not None, "checked with the configuration"
-    return connect_with_wallets(
-        config.api, config.client, config.configure, config.keys, exclusive=exclusive
-    )
+    def _connect(self) -> StreamSession:
+        config = self._config
+        if not config.run.register_wallets:
+            session = StreamSession.connect(config.client, config.configure)
+        else:
+            assert config.api is not None, "checked with the configuration"
+            session = connect_with_wallets(
+                config.api, config.client, config.configure, config.keys
+            )
+        return session
+
+    def _serve(self, session: StreamSession, auto: AutoExit) -> int:
+        signals = self._signals
+        signals.then(session.close)
+        wallets = self._config.wallets
+        notify(READY="1", STATUS=f"selling for {len(wallets)} wallets")
+        log.info("selling for %s", ", ".join(wallets))
+        try:
+            auto.run()
+        finally:
+            timeout = self._config.run.stop_timeout
+            notify(STOPPING="1")
+            why = signals.name or "the stream has ended"
+            log.info("%s: finishing what is under way, %g s at most", why, timeout)
+            # Who asks again does not want to wait.
+            signals.then(lambda: auto.close(timeout=0))
+            is_done = auto.close(timeout=timeout)
+        return STOPPED if is_done else LEFT_UNDER_WAY
 
 
 def _rpc_of(config: RunConfig) -> Any:

@@ -231,15 +231,18 @@ class AutoExit:
         """
         Ask for nothing more, finish what is under way, and end.
 
-        Idempotent; blocks for ``timeout`` seconds at most; does nothing in a forked
-        child.
+        Blocks for ``timeout`` seconds at most. Again does no harm; while another thread
+        closes it, it shortens that to ``timeout`` seconds from now. Does nothing in a
+        forked child.
 
         Returns:
             Whether nothing was left under way. What was is in the journal, and the next
             run finds out what became of it.
         """
-        if self._is_closed or os.getpid() != self._pid:
+        if os.getpid() != self._pid:
             return True
+        if self._is_closed:
+            return self._loop.stop(timeout)
         self._is_closed = True
         self._finalizer.detach()
         deadline = Deadline(timeout)

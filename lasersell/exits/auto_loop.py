@@ -196,6 +196,8 @@ class AutoExitLoop:
         """
         Finish what is under way, and end; blocks for ``timeout`` seconds at most.
 
+        Again with less time ends an earlier call too.
+
         Returns:
             Whether nothing is under way any more.
         """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -90,9 +91,16 @@ class Daemon:
         """Send signals, and return the exit code."""
         for number in signals:
             self.process.send_signal(number)
-        code = self.process.wait(PATIENCE)
-        self._reader.join(PATIENCE)
-        return code
+        try:
+            return self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            # Python's fault handler then shows what each thread is at.
+            self.process.send_signal(signal.SIGABRT)
+            self._reader.join(PATIENCE)
+            raise AssertionError(f"it did not end: {self.log}") from None
+        finally:
+            self.process.kill()
+            self._reader.join(PATIENCE)
 
     def kill(self) -> None:
         """Kill it, and wait until it is gone."""
@@ -151,6 +159,7 @@ class DaemonHome:
         """Run the daemon; kill it if it does not end."""
         environ = {
             **os.environ,
+            "PYTHONFAULTHANDLER": "1",
             "LASERSELL_API_KEY": API_KEY,
             "LASERSELL_PRIVATE_KEY": str(self.keypair),
             "LASERSELL_RUNTIME_DIR": str(self._locks),

@@ -231,7 +231,7 @@ def test_a_second_daemon_may_refuse_to_stand_by(home: DaemonHome) -> None:
         first.wait_for("selling for")
         with home.start("--no-stand-by") as second:
             assert second.end() == IN_USE
-            assert f"process {first.process.pid} already sells" in second.log
+            assert f"process {first.process.pid} holds the wallet" in second.log
 
 
 def test_a_standby_can_be_stopped(home: DaemonHome) -> None:
