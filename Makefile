@@ -9,7 +9,7 @@ ROUNDS ?= 3
 CHECKED := lasersell pytest_lasersell.py tests examples $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all stress check format coverage bench profile conformance soak stress clean
+.PHONY: help demo test test-all stress check format coverage bench profile conformance soak clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,8 +23,9 @@ test: $(READY) ## Run the tests a change must pass
 test-all: $(READY) ## Run the slow tests too
 	@$(BIN)/python -m pytest -m "not soak"
 
-stress: $(READY) ## Drive sessions against their model, SEQUENCES=20000
+stress: $(READY) ## Drive sessions against their model, SEQUENCES=20000; kill the daemon, KILLS=200
 	@LASERSELL_SEQUENCES=$(or $(SEQUENCES),20000) $(BIN)/python -m pytest -m slow tests/stateful
+	@LASERSELL_KILL_POINTS=$(or $(KILLS),200) $(BIN)/python -m pytest -m slow tests/faults/test_kill.py
 
 check: $(READY) ## Check style, types and import layers
 	$(BIN)/ruff check .
@@ -55,9 +56,6 @@ conformance: $(READY) ## Have the Autobahn test suite judge the transport, where
 
 soak: $(READY) ## Run a stream under load on every CPython here, MINUTES=10 in all
 	@$(BIN)/python -m tests.soak.soak $(or $(MINUTES),10)
-
-stress: $(READY) ## Kill `lasersell run` at KILLS=200 random points of an exit, and of a ladder
-	@LASERSELL_KILL_POINTS=$(or $(KILLS),200) $(BIN)/python -m pytest -m slow tests/faults/test_kill.py
 
 clean: ## Remove .venv and everything that tools left behind
 	rm -rf $(VENV) $(VENV)-* build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
