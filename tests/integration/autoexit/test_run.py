@@ -25,6 +25,9 @@ from lasersell.sim import DEFAULT_LIMITS, SimServer
 from tests.integration.autoexit.bench import Bench, sales
 from tests.integration.autoexit.daemon import API_KEY, PATIENCE, Daemon, DaemonHome
 
+# Each starts the real daemon, most of them two or three times.
+pytestmark = pytest.mark.slow
+
 TAKEOVER_SEC = 1.0
 
 
