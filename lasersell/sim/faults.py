@@ -101,8 +101,8 @@ class Faults:
 
     def garbage(self, size: int = 64) -> None:
         """Send random bytes that are no frame; the same seed gives the same."""
-        # No frame starts with a reserved bit set and a reserved opcode.
-        data = b"\xff" + self._random.randbytes(max(0, size - 1))
+        # No frame of a server has reserved bits set, or is masked.
+        data = b"\xff\xff" + self._random.randbytes(max(0, size - 2))
         self._background.call(lambda: self._hub.write(data))
 
     def malformed(self, message: ServerMessage, **fields: Any) -> None:

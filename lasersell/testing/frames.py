@@ -63,7 +63,7 @@ class FrameCutter:
     """
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._rest = bytearray()
         self._is_lost = False
 
     def feed(self, data: bytes) -> list[Frame]:
@@ -78,13 +78,15 @@ class FrameCutter:
 
     def end(self) -> list[Frame]:
         """Return what is left: half a frame, or bytes that are none."""
-        rest, self._rest = self._rest, b""
+        rest = bytes(self._rest)
+        self._rest.clear()
         return [Frame(None, rest)] if rest else []
 
     def _cut(self) -> Frame | None:
         """Return the next frame, if it is whole."""
         rest = self._rest
-        if len(rest) < 2:
+        self._is_lost = bool(rest) and rest[0] & _RESERVED != 0
+        if self._is_lost or len(rest) < 2:
             return None
         size, start = rest[1] & 0x7F, 2
         if size >= 126:
@@ -92,18 +94,18 @@ class FrameCutter:
             if len(rest) < start:
                 return None
             size = int.from_bytes(rest[2:start], "big")
-        if rest[0] & _RESERVED or size > _MAX_BYTES:
+        if size > _MAX_BYTES:
             self._is_lost = True
             return None
         mask = b""
         if rest[1] & 0x80:
-            mask = rest[start : start + 4]
+            mask = bytes(rest[start : start + 4])
             start += 4
         if len(rest) < start + size:
             return None
-        payload = rest[start : start + size]
-        self._rest = rest[start + size :]
-        return Frame(rest[0], _unmask(payload, mask) if mask else payload)
+        head, payload = rest[0], bytes(rest[start : start + size])
+        del rest[: start + size]
+        return Frame(head, _unmask(payload, mask) if mask else payload)
 
 
 def _unmask(payload: bytes, mask: bytes) -> bytes:
