@@ -566,7 +566,12 @@ class AutoExitLoop:
             status="closed" if is_over else "lost",
             sold_slot=record.sold_slot,
         )
-        sales = [self._sale(sale) for sale in self._journal.sales_of(record.id)]
+        sales = [
+            self._sale(sale)
+            for sale in self._journal.sales_of(record.id)
+            # Something was left of what had been sold as the whole.
+            if not (_is_sold_whole(sale) and record.sold_slot is None)
+        ]
         account = _Account(
             key=record.opened.token_account,
             plan=AccountPlan(self._settings, holding, sales),
@@ -824,6 +829,10 @@ _WHY_IGNORED = {
 
 def _key_of(handle: PositionHandle) -> str:
     return handle.token_account or f"{handle.wallet_pubkey}/{handle.mint}"
+
+
+def _is_sold_whole(sale: SaleRecord) -> bool:
+    return sale.level is None and sale.outcome == "sold"
 
 
 def _opening_of(handle: PositionHandle) -> PositionOpened:

@@ -87,6 +87,7 @@ class ChainRpc:
         on_request: Called with the method before each request is served, and again with
             ``method + " done"`` before it is answered.
         is_blockhash_valid: What ``isBlockhashValid`` says.
+        broken: Methods that are answered with HTTP 503.
         submitted: Every submission with a valid signature.
         refused: Why others were not taken.
         orders: What ``/v1/sell`` was asked for; it builds the transaction.
@@ -96,6 +97,7 @@ class ChainRpc:
         self.script: deque[Answer] = deque()
         self.on_request: Callable[[str], None] = lambda _: None
         self.is_blockhash_valid = True
+        self.broken: set[str] = set()
         self.submitted: list[Submitted] = []
         self.refused: list[str] = []
         self._sim = sim
@@ -147,6 +149,11 @@ class ChainRpc:
                     raise TimeoutError(f"not so after {self._requests}")
                 self._changed.wait(deadline.remaining())
 
+    def tell(self, signature: str, slot: int, err: Any = None) -> None:
+        """Have a transaction be on the chain."""
+        with self._changed:
+            self._statuses[signature] = _Status(slot, err)
+
     def land_delayed(self) -> None:
         """Land what was taken and ignored so far."""
         with self._changed:
@@ -160,8 +167,11 @@ class ChainRpc:
         """Return the answer to a request, and whether it is lost on its way."""
         self.on_request(method)
         is_lost = False
+        answer: dict[str, Any]
         with self._changed:
-            if method == "sendTransaction":
+            if method in self.broken:
+                answer = {"status": 503}
+            elif method == "sendTransaction":
                 answer, is_lost = self._send(params[0])
             elif method == "getSignatureStatuses":
                 answer = _result(

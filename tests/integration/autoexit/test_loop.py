@@ -1,0 +1,318 @@
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import pytest
+
+from lasersell._clock import SYSTEM_CLOCK
+from lasersell.exits.api import ExitApiClient
+from lasersell.exits.journal import Journal, SignalRecord
+from lasersell.exits.transaction import SignedTransaction
+from lasersell.protocol.server import PositionOpened
+from lasersell.session.events import Arrival, StreamEvent
+from lasersell.session.positions import PositionHandle
+from lasersell.session.session import StreamSession
+from lasersell.sim import Holding
+from lasersell.sim.solana import made_up_key, made_up_signature
+from lasersell.stream.lifecycle import PositionLost
+from tests.integration.autoexit.bench import FAST, Bench
+from tests.integration.autoexit.rpc import SLIPPAGE_EXCEEDED, offer_of
+
+TOKENS = 1_000_000
+ONCE = attrs.evolve(FAST, resend_interval=60.0)
+
+
+def lost(session: StreamSession, holding: Holding) -> StreamEvent:
+    """Return the event that says that a position was lost."""
+    handle = session.position_by_token_account(holding.token_account)
+    assert handle is not None
+    message = PositionLost(
+        position_id=handle.position_id,
+        wallet_pubkey=handle.wallet_pubkey,
+        mint=handle.mint,
+        token_account=handle.token_account,
+        reason="not_reemitted",
+    )
+    return StreamEvent(message, handle, Arrival(SYSTEM_CLOCK.monotonic(), None))
+
+
+def test_a_node_that_does_not_answer_delays_the_news(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While nobody can tell what became of it nothing is replaced; then it is known."""
+    bench.buy(profits_pct=[0, 10])
+    bench.rpc.broken.add("getSignatureStatuses")
+    with bench.session() as session, bench.auto_exit(session, ONCE):
+        bench.steps.wait_for("submitted")
+        bench.rpc.wait_for(lambda: bench.rpc.requests("getSignatureStatuses") >= 3)
+        bench.rpc.broken.clear()
+        bench.steps.wait_for("ended", outcome="sold")
+    assert len(bench.rpc.submitted) == 1
+    assert "what became of" in caplog.text
+
+
+def test_a_lost_position_waits_until_it_is_named_again(bench: Bench) -> None:
+    """What the stream has lost is not sold; a signal shows that it is there."""
+    holding = bench.buy(tokens=TOKENS)
+    with bench.session() as session, bench.auto_exit(session) as auto:
+        bench.sim.send(offer_of(holding, 1, level=0))
+        bench.steps.wait_for("ended", level=0, outcome="sold")
+        auto.handle(lost(session, holding))
+        bench.sim.send(offer_of(holding, TOKENS - 1, nonce=1))
+        bench.steps.wait_for("ended", level=None, outcome="sold")
+    assert bench.sim.holdings() == ()
+
+
+def test_what_is_left_of_a_full_exit_can_be_sold(bench: Bench) -> None:
+    """A transaction that sold less than everything does not end the position."""
+    holding = bench.buy(tokens=TOKENS)
+    with bench.session() as session, bench.auto_exit(session):
+        bench.sim.send(offer_of(holding, TOKENS // 2))
+        bench.steps.wait_for("ended", outcome="sold")
+        bench.sim.send(offer_of(holding, TOKENS // 2, nonce=1))
+        bench.steps.wait_for("ended", 2, outcome="sold")
+    assert [trade.tokens for trade in bench.sales()] == [TOKENS // 2, TOKENS // 2]
+
+
+def test_a_remainder_is_known_after_a_restart(bench: Bench, tmp_path: Path) -> None:
+    """The next run is told of it by the balance that comes before the position."""
+    holding = bench.buy(tokens=TOKENS)
+    path = tmp_path / "journal.db"
+    with bench.session() as session, bench.auto_exit(session, journal=path):
+        bench.sim.send(offer_of(holding, TOKENS // 2))
+        bench.steps.wait_for("ended", outcome="sold")
+    with bench.session() as session, bench.auto_exit(session, journal=path):
+        bench.sim.send(offer_of(holding, TOKENS // 2, nonce=1))
+        bench.steps.wait_for("ended", 2, outcome="sold")
+    assert bench.sim.holdings() == ()
+
+
+def test_a_signal_for_a_position_nobody_named_is_tried(bench: Bench) -> None:
+    """The server knows what it signals; the chain has the last word."""
+    holding = bench.buy(tokens=TOKENS)
+    unknown = attrs.evolve(
+        offer_of(holding, TOKENS),
+        mint=made_up_key("mint"),
+        token_account=made_up_key("account"),
+        position_id=999,
+    )
+    settings = attrs.evolve(FAST, max_attempts=1)
+    with bench.session() as session, bench.auto_exit(session, settings):
+        bench.sim.send(unknown)
+        bench.steps.wait_for("failed")
+        bench.steps.wait_for("ended", outcome="gave_up")
+
+
+def test_a_signal_without_an_account_is_tried(bench: Bench) -> None:
+    """Only the account is missing, which the transaction itself names."""
+    holding = bench.buy(tokens=TOKENS)
+    nameless = attrs.evolve(
+        offer_of(holding, TOKENS),
+        mint=made_up_key("mint"),
+        token_account=None,
+        position_id=999,
+    )
+    settings = attrs.evolve(FAST, max_attempts=2, ask_timeout=0.05, max_asks=1)
+    with bench.session() as session, bench.auto_exit(session, settings):
+        bench.sim.send(nameless)
+        bench.steps.wait_for("submitted")
+        bench.steps.wait_for("ended", outcome="gave_up")
+
+
+def test_a_journal_that_takes_nothing_sells_nothing(bench: Bench) -> None:
+    """What cannot be written down is not submitted."""
+    bench.buy(tokens=TOKENS)
+    with (
+        Journal(":memory:") as journal,
+        bench.session() as session,
+        bench.auto_exit(session, journal=journal),  # type: ignore[arg-type]
+    ):
+        # Signals are still taken; the attempt itself cannot be written.
+        journal._db.execute("DROP TABLE attempts")
+        bench.sim.set_profit(bench.sim.holdings()[0], 10)
+        bench.steps.wait_for("refused")
+    assert bench.rpc.submitted == []
+
+
+def test_an_api_that_fails_is_told(bench: Bench) -> None:
+    """Nobody can build the level anew, so it is given up in the end."""
+    holding = bench.buy(tokens=TOKENS)
+    bench.rpc.script.append("fail")
+    settings = attrs.evolve(FAST, ask_timeout=0.05, max_asks=2)
+    with (
+        ExitApiClient("key", base_url="http://127.0.0.1:1", attempts=1) as api,
+        bench.session() as session,
+        bench.auto_exit(session, settings, api=api),
+    ):
+        bench.sim.send(offer_of(holding, 1, level=0))
+        ended = bench.steps.wait_for("ended")
+    assert len(bench.steps.of("ask_failed")) == 2
+    assert ended.outcome == "gave_up"
+    assert "no answer from the API" in (ended.detail or "")
+
+
+def test_without_threads_it_sells_late_rather_than_never(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process at its limit of threads does each step in the one it has."""
+    holding = bench.buy()
+
+    def refuse(name: str, work: Callable[[], None]) -> threading.Thread:
+        raise RuntimeError("can't start new thread")
+
+    with bench.session() as session, bench.auto_exit(session):
+        monkeypatch.setattr("lasersell.exits.auto_loop.start_thread", refuse)
+        bench.sim.set_profit(holding, 10)
+        bench.steps.wait_for("ended", outcome="sold")
+
+
+def test_a_closed_position_is_forgotten_in_time(bench: Bench) -> None:
+    """A daemon that runs for months does not remember every position."""
+    first = bench.buy(profits_pct=[0, 10])
+    with bench.session() as session, bench.auto_exit(session) as auto:
+        bench.steps.wait_for("ended", 1, outcome="sold")
+        auto._loop._accounts[first.token_account].closed_at = float("-inf")
+        bench.buy(profits_pct=[0, 10])
+        bench.steps.wait_for("ended", 2, outcome="sold")
+        bench.sim.wait_until(lambda: first.token_account not in auto._loop._accounts)
+
+
+def test_a_forked_child_closes_nothing(bench: Bench) -> None:
+    """What was opened in the parent stays the parent's."""
+    bench.buy(profits_pct=[0, 10])
+    with bench.session() as session, bench.auto_exit(session) as auto:
+        parent, auto._pid = auto._pid, -1
+        assert auto.close()
+        auto._pid = parent
+        bench.steps.wait_for("ended", outcome="sold")
+
+
+# What an earlier run left
+
+
+def opened(bench: Bench, holding: Holding) -> PositionOpened:
+    """Return what the server says of a holding."""
+    with bench.session() as session:
+        event = session.wait_for("position_opened", timeout=5)
+    assert isinstance(event.message, PositionOpened)
+    assert event.message.token_account == holding.token_account
+    return event.message
+
+
+def leave(
+    journal: Journal, message: PositionOpened, level: int | None, name: str
+) -> str:
+    """Write down an attempt whose end is not known; return its signature."""
+    holding = journal.latest_holding(message.token_account)
+    holding = holding or journal.add_holding(message)
+    sale = journal.begin_sale(holding.id, level)
+    row = journal.add_signal(
+        SignalRecord(sale_id=sale, born_ms=0, source="stream", sell_tokens=5)
+    )
+    signature = made_up_signature(name)
+    signed = SignedTransaction(
+        raw=b"", signature=signature, wallet="w", blockhash=made_up_key("hash")
+    )
+    journal.begin_attempt(sale, row, signed, quote="SOL", profit_units=0)
+    return signature
+
+
+def test_two_attempts_that_were_left_are_both_found_out(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """One after the other, before anything else is submitted for the account."""
+    holding = bench.buy(tokens=TOKENS)
+    path = tmp_path / "journal.db"
+    with Journal(path) as journal:
+        message = opened(bench, holding)
+        first = leave(journal, message, 0, "first")
+        second = leave(journal, message, 1, "second")
+    bench.rpc.tell(second, 300_000_000)
+    with bench.session() as session, bench.auto_exit(session, ONCE, path):
+        bench.rpc.wait_for(lambda: bench.rpc.requests("getSignatureStatuses") >= 2)
+        bench.sim.send(offer_of(holding, TOKENS))
+        bench.steps.wait_for("signal")
+        assert bench.rpc.submitted == []
+        bench.rpc.tell(first, 300_000_000, SLIPPAGE_EXCEEDED)
+        bench.steps.wait_for("failed", level=0)
+        bench.steps.wait_for("landed", level=1)
+        bench.steps.wait_for("landed", level=None)
+        bench.steps.wait_for("ended", level=0, outcome="superseded")
+
+
+def test_a_sale_of_the_position_before_is_found_out(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """The token was bought again meanwhile: the new position waits, and stays its own."""
+    first = bench.buy(tokens=TOKENS)
+    path = tmp_path / "journal.db"
+    with Journal(path) as journal:
+        left = leave(journal, opened(bench, first), None, "left")
+    bench.sim.sell(first)
+    second = bench.buy(mint=first.mint, tokens=2 * TOKENS)
+    with bench.session() as session, bench.auto_exit(session, ONCE, path):
+        bench.sim.set_profit(second, 10)
+        bench.steps.wait_for("signal")
+        assert bench.rpc.submitted == []
+        bench.rpc.tell(left, 300_000_000)
+        bench.steps.wait_for("ended", 2, outcome="sold")
+    assert [item.tokens for item in bench.rpc.submitted] == [2 * TOKENS]
+
+
+def test_a_sale_of_the_position_before_that_failed_is_over(
+    bench: Bench, tmp_path: Path
+) -> None:
+    """What did not land of a position that is gone is not tried for its successor."""
+    first = bench.buy(tokens=TOKENS)
+    path = tmp_path / "journal.db"
+    with Journal(path) as journal:
+        left = leave(journal, opened(bench, first), None, "left")
+    bench.sim.sell(first)
+    bench.buy(mint=first.mint, tokens=2 * TOKENS)
+    with bench.session() as session, bench.auto_exit(session, ONCE, path):
+        session.sender.ping().wait(5)
+        bench.rpc.tell(left, 300_000_000, SLIPPAGE_EXCEEDED)
+        bench.steps.wait_for("failed")
+    assert bench.rpc.submitted == []
+    with Journal(path) as journal:
+        assert journal.open_attempts() == []
+
+
+def test_a_position_is_known_by_what_the_server_said_last(
+    bench: Bench, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that stamps its re-emissions anew does not make the journal forget."""
+    caplog.set_level(logging.INFO)
+    holding = bench.buy(tokens=TOKENS)
+    path = tmp_path / "journal.db"
+    with Journal(path) as journal:
+        message = opened(bench, holding)
+        record = journal.add_holding(attrs.evolve(message, slot=1, opened_at_ms=None))
+        sale = journal.begin_sale(record.id, 0)
+        journal.end_sale(sale, "sold")
+    with bench.session() as session, bench.auto_exit(session, journal=path):
+        bench.sim.send(offer_of(holding, 5, level=0))
+        bench.steps.wait_for("ignored", level=0)
+    with Journal(path) as journal:
+        latest = journal.latest_holding(holding.token_account)
+    assert latest is not None
+    assert latest.id == record.id
+    assert latest.opened.slot == holding.slot
+
+
+def test_a_handle_that_the_session_made_anew_is_the_same_position(bench: Bench) -> None:
+    """Forgotten by the session and named again, its levels are not sold again."""
+    holding = bench.buy(tokens=TOKENS)
+    with bench.session() as session, bench.auto_exit(session) as auto:
+        bench.sim.send(offer_of(holding, 5, level=0))
+        bench.steps.wait_for("ended", level=0, outcome="sold")
+        handle = session.position_by_token_account(holding.token_account)
+        assert handle is not None
+        auto._loop.adopt(PositionHandle(handle.opened, SYSTEM_CLOCK.monotonic()))
+        bench.sim.send(offer_of(holding, 5, level=0, nonce=1))
+        bench.steps.wait_for("ignored", level=0)
+    assert len(bench.rpc.submitted) == 1
