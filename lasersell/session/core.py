@@ -281,7 +281,11 @@ class SessionCore:
             and self.scheduler.due_at(handle) is None
             # The reader tells the intent of a position first, the book second:
             # in between, another one may have taken the account.
-            and stream.intent.is_current(handle.opened, is_here=handle.is_here)
+            and stream.intent.is_current(
+                handle.opened,
+                is_here=handle.is_here,
+                heard_until_ms=handle.heard_until_ms,
+            )
         )
         if stream.is_over or not is_due:
             return None

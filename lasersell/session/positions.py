@@ -55,6 +55,7 @@ class PositionHandle:
         "deadline_fired",
         "excused_until",
         "exit_attempts",
+        "heard_until_ms",
         "is_here",
         "is_untracked",
         "known",
@@ -95,6 +96,8 @@ class PositionHandle:
         """Whether you asked to stop tracking it."""
         self.is_here = True
         """Whether the present connection has named it."""
+        self.heard_until_ms: float | None = None
+        """When the last connection that had named it was last heard, by the server's clock."""
         self.counts_from = now
         """The moment its deadline counts from, monotonic seconds."""
         self.excused_until = float("-inf")
@@ -334,7 +337,11 @@ class PositionBook:
         self._untracked.pop(account, None)
         self._tombstones.pop(account, None)
         if known is not None and self.recognition.is_same(
-            known.opened, message, is_here=known.is_here, is_over=existing is None
+            known.opened,
+            message,
+            is_here=known.is_here,
+            is_over=existing is None,
+            heard_until_ms=known.heard_until_ms,
         ):
             reopened, former = known is not existing or not known.is_here, None
             if reopened:
@@ -424,7 +431,9 @@ class PositionBook:
         handles = self.open()
         self._former_ids = {handle.position_id: handle for handle in handles}
         for handle in (*handles, *self._untracked.values()):
-            handle.is_here = False
+            if handle.is_here:
+                handle.is_here = False
+                handle.heard_until_ms = self.recognition.heard_until_ms
 
     def resynced(self, now: float) -> list[PositionHandle]:
         """Give up the positions that the new connection has not named; return them."""

@@ -82,6 +82,8 @@ class _Holding:
     """Whether this connection has named it."""
     is_closed: bool = False
     """Closed since; kept because the user does not want it tracked."""
+    heard_until_ms: float | None = None
+    """When the last connection that had named it was last heard."""
     is_untracked: bool = False
     override: StrategyConfig | None = None
 
@@ -187,19 +189,28 @@ class Intent:
         holding = self._holdings.get(account)
         return holding is None or holding.is_here or holding.opened is None
 
-    def is_current(self, opened: PositionOpened, *, is_here: bool) -> bool:
+    def is_current(
+        self,
+        opened: PositionOpened,
+        *,
+        is_here: bool,
+        heard_until_ms: float | None = None,
+    ) -> bool:
         """
         Tell whether a position is still the one on its account, as far as is known.
 
         Args:
             opened: Its latest ``position_opened`` that the caller knows.
             is_here: Whether that came on this connection.
+            heard_until_ms: See :meth:`Recognition.is_same`.
         """
         holding = self._holdings.get(opened.token_account)
         return (
             holding is not None
             and holding.opened is not None
-            and self.recognition.is_same(opened, holding.opened, is_here=is_here)
+            and self.recognition.is_same(
+                opened, holding.opened, is_here=is_here, heard_until_ms=heard_until_ms
+            )
         )
 
     def is_reemitted(self, message: PositionOpened) -> bool:
@@ -348,7 +359,9 @@ class Intent:
         """Take note that ids mean nothing any more."""
         self._accounts.clear()
         for holding in self._holdings.values():
-            holding.is_here = False
+            if holding.is_here:
+                holding.is_here = False
+                holding.heard_until_ms = self.recognition.heard_until_ms
 
     def resynced(self, now: float) -> list[Report]:
         """Give up what the new connection did not name; return what that costs the user."""
@@ -409,7 +422,11 @@ class Intent:
 
     def _is_same(self, holding: _Holding, message: PositionOpened) -> bool:
         return holding.opened is not None and self.recognition.is_same(
-            holding.opened, message, is_here=holding.is_here, is_over=holding.is_closed
+            holding.opened,
+            message,
+            is_here=holding.is_here,
+            is_over=holding.is_closed,
+            heard_until_ms=holding.heard_until_ms,
         )
 
     def _name(self, holding: _Holding, message: PositionOpened) -> None:

@@ -84,6 +84,7 @@ class Recognition:
         *,
         is_here: bool,
         is_over: bool = False,
+        heard_until_ms: float | None = None,
     ) -> bool:
         """
         Tell whether ``after``, on the same token account, is the position of ``before``.
@@ -99,6 +100,8 @@ class Recognition:
             after: The one that has come now.
             is_here: Whether ``before`` came on the present connection too.
             is_over: Whether the known position was closed or given up since.
+            heard_until_ms: When the connection that last named it was last heard; it
+                need not be the last one.
         """
         if (before.wallet_pubkey, before.mint) != (after.wallet_pubkey, after.mint):
             return False
@@ -109,11 +112,15 @@ class Recognition:
         return (
             not is_here
             and _repeats_cost(before, after)
-            and not self._was_bought_later(before, after, is_over=is_over)
+            and not self._was_bought_later(before, after, is_over, heard_until_ms)
         )
 
     def _was_bought_later(
-        self, before: PositionOpened, after: PositionOpened, *, is_over: bool
+        self,
+        before: PositionOpened,
+        after: PositionOpened,
+        is_over: bool,
+        heard_until_ms: float | None,
     ) -> bool:
         opened_at = after.opened_at_ms
         if before.opened_at_ms is None or opened_at is None:
@@ -122,7 +129,7 @@ class Recognition:
             return True
         # A server that stamps its re-emissions anew stamps them with a later time.
         return (
-            self.heard_until_ms is not None
+            heard_until_ms is not None
             and self.live_since_ms is not None
-            and self.heard_until_ms < opened_at < self.live_since_ms
+            and heard_until_ms < opened_at < self.live_since_ms
         )

@@ -273,8 +273,19 @@ def test_what_was_bought_in_the_gap_for_the_same_cost_is_new(
     book: PositionBook,
 ) -> None:
     """Many buy for the same amount each time; its time of opening tells."""
-    book.disconnected()
     book.recognition.heard_until_ms = START_MS + 1000
+    book.disconnected()
+    book.recognition.live_since_ms = START_MS + 9000
+    bought = _again(7, entry_quote_units=1000, tokens=99, opened_at_ms=START_MS + 5000)
+    assert book.opened(bought, 1.0).is_new
+
+
+def test_what_was_bought_in_an_earlier_gap_is_new_too(book: PositionBook) -> None:
+    """The gap of a position begins with the last connection that had named it."""
+    book.recognition.heard_until_ms = START_MS + 1000
+    book.disconnected()
+    book.recognition.heard_until_ms = START_MS + 7000
+    book.disconnected()
     book.recognition.live_since_ms = START_MS + 9000
     bought = _again(7, entry_quote_units=1000, tokens=99, opened_at_ms=START_MS + 5000)
     assert book.opened(bought, 1.0).is_new
@@ -285,8 +296,8 @@ def test_a_time_outside_of_the_gap_does_not_speak_against_the_cost(
     book: PositionBook, opened_at_ms: int
 ) -> None:
     """A server that stamps its re-emissions anew stamps them when it is back."""
-    book.disconnected()
     book.recognition.heard_until_ms = START_MS + 1000
+    book.disconnected()
     book.recognition.live_since_ms = START_MS + 9000
     again = _again(7, entry_quote_units=1000, tokens=99, opened_at_ms=opened_at_ms)
     assert book.opened(again, 1.0).reopened

@@ -66,17 +66,22 @@ def test_the_cost_does_not_count_for_what_was_bought_in_the_gap(
     opened_at_ms: int | None, same: bool
 ) -> None:
     """After the last connection was last heard, and before this one began."""
-    recognition = Recognition(START_MS + 1000, START_MS + 5000)
+    recognition = Recognition(live_since_ms=START_MS + 5000)
     after = opened(7, slot=99, opened_at_ms=opened_at_ms)
-    assert recognition.is_same(BEFORE, after, is_here=False) is same
+    heard_until_ms = START_MS + 1000
+    assert (
+        recognition.is_same(BEFORE, after, is_here=False, heard_until_ms=heard_until_ms)
+        is same
+    )
 
 
 def test_a_repeated_opening_counts_whenever_it_was() -> None:
     """A position opened just before the connection broke, say."""
-    recognition = Recognition(START_MS - 10, START_MS + 5000)
-    assert recognition.is_same(BEFORE, SAME_TIME, is_here=False)
-    moved = opened(7, opened_at_ms=START_MS + 7)
-    assert recognition.is_same(BEFORE, moved, is_here=False)
+    recognition = Recognition(live_since_ms=START_MS + 5000)
+    for again in (SAME_TIME, opened(7, opened_at_ms=START_MS + 7)):
+        assert recognition.is_same(
+            BEFORE, again, is_here=False, heard_until_ms=START_MS - 10
+        )
 
 
 @pytest.mark.parametrize(
