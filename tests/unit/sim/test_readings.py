@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 import pytest
 
 from lasersell.errors import ConfigurationError
+from lasersell.sim.faults import Faults
 from lasersell.sim.readings import Readings
 
 
@@ -35,3 +38,14 @@ def test_no_document_is_left_out_by_default() -> None:
         removed_wallets="closed",
         position_strategy="kept",
     )
+
+
+def test_the_guide_names_every_reading_and_every_fault() -> None:
+    """The page about the simulator has each reading, its choices, and each fault."""
+    page = Path(__file__).parents[3] / "docs" / "simulator.md"
+    text = page.read_text(encoding="utf-8")
+    for field in attrs.fields(Readings):
+        assert f"`{field.name}`" in text
+        assert f"`{field.default}`" in text
+    for name in vars(Faults):
+        assert name.startswith("_") or f"{name}(" in text
