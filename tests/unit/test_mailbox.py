@@ -35,6 +35,10 @@ def former_handler() -> Iterator[None]:
     """Put the signal handler back that a test replaces."""
     former = signal.getsignal(signal.SIGUSR1)
     yield
+    # A signal that is still to come would meet the default, and end the run.
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.join(_PATIENCE)
     signal.signal(signal.SIGUSR1, former)
 
 
