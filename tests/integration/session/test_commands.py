@@ -89,6 +89,23 @@ def test_the_deadline_can_be_changed_with_the_strategy(sim: SimServer) -> None:
         assert session.deadline_remaining(handle) is None
 
 
+def test_the_senders_strategy_leaves_the_deadline_alone(sim: SimServer) -> None:
+    """It is checked and remembered like the session's own (13.1, P43)."""
+    sim.buy(WALLET)
+    with open_session(sim, deadline=100.0) as session:
+        handle = until(session, "position_opened")[-1].handle
+        assert handle is not None
+        session.sender.update_strategy(OWN)
+        remaining = session.deadline_remaining(handle)
+        assert remaining is not None
+        assert 0 < remaining <= 100.0
+        session.update_strategy_optional(trailing_stop_pct=2.0)
+        assert [m.strategy for m in (_told(sim, UpdateStrategy) for _ in range(2))] == [
+            OWN,
+            attrs.evolve(OWN, trailing_stop_pct=2.0),
+        ]
+
+
 def test_a_deadline_is_never_on_the_wire(sim: SimServer) -> None:
     """It is a timer of ours; the server never hears of it (C3)."""
     with open_session(sim, deadline=45.0, strategy=StrategyConfig()):

@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from lasersell.errors import ConfigurationError
+from lasersell.protocol.codec import encode_server_message
 from lasersell.protocol.server import Pong
 from lasersell.sim import SimServer
 from tests.integration.session.helpers import (
@@ -151,6 +152,20 @@ def test_an_exit_signal_of_an_unknown_position_is_delivered(sim: SimServer) -> N
         assert event.handle is not None
         assert not event.handle.known
         assert session.positions() == []
+
+
+def test_an_exit_on_a_market_yet_unknown_is_delivered(sim: SimServer) -> None:
+    """The transaction is what matters; the market is kept as it came (13.1, P26)."""
+    with open_session(sim) as session:
+        signal = encode_server_message(exit_signal(1, "A"))
+        context = b'"market_context":{"market_type":"orca","orca":{"pool":"p"}}'
+        sim.send(opened())
+        sim.send_raw(signal[:-1] + b"," + context + b"}")
+        event = until(session, "exit_signal_with_tx")[-1]
+        assert event.handle is session.position(1)
+        assert event.handle is not None
+        assert event.handle.market_type == "orca"
+        assert event.handle.quote is None
 
 
 def test_a_watched_position_is_known_as_such(sim: SimServer) -> None:

@@ -81,6 +81,38 @@ def test_a_position_that_closed_is_found_by_nothing(book: PositionBook) -> None:
     assert book.open() == []
 
 
+class _Counting(dict[Any, Any]):
+    """A dictionary that counts how many of its entries were looked at."""
+
+    looks = 0
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        _Counting.looks += 1
+        return super().get(key, default)
+
+    def values(self) -> Any:
+        _Counting.looks += len(self)
+        return super().values()
+
+
+def test_looking_up_does_not_depend_on_how_many_there_are() -> None:
+    """Each look-up is one look into an index, not a walk over all (13.1, P54)."""
+    _Counting.looks = 0
+    book = PositionBook()
+    for number in range(1000):
+        _open(book, opened(number, f"A{number}"))
+    book.by_id = _Counting(book.by_id)
+    book._by_account = _Counting(book._by_account)
+    book._by_wallet_mint = _Counting(
+        {key: _Counting(value) for key, value in book._by_wallet_mint.items()}
+    )
+    assert book.with_id(7) is not None
+    assert book.by_account("A7") is not None
+    assert len(book.by_wallet_mint(WALLET, mint_of("A7"))) == 1
+    assert book.find(exit_signal(7, "A7")) is not None
+    assert _Counting.looks < 12
+
+
 def test_positions_are_listed_oldest_first() -> None:
     """Also when they are named again in another order."""
     book = PositionBook()
