@@ -79,6 +79,8 @@ class SimOptions:
             after that. None sends it once.
         position_ids: Whether a position keeps its id over a reconnect, or gets a
             new one; the documents allow both.
+        position_facts: Whether slot and time of opening of a position that is told
+            again are those of its buy, or of now; not documented either.
         exit_state: Whether peaks, ladders and exits under way are forgotten with the
             connection, or kept for the next one of the same key; not documented.
         liquidity_snapshots: Whether each tick sends one per position.
@@ -124,6 +126,9 @@ class SimOptions:
     position_ids: Literal["kept", "renewed"] = attrs.field(
         default="kept", validator=one_of("kept", "renewed")
     )
+    position_facts: Literal["kept", "renewed"] = attrs.field(
+        default="kept", validator=one_of("kept", "renewed")
+    )
     exit_state: Literal["forgotten", "kept"] = attrs.field(
         default="forgotten", validator=one_of("forgotten", "kept")
     )
@@ -154,6 +159,7 @@ class OptionFields(TypedDict, total=False):
     auto_buy_after_ms: int | None
     refresh_after_ms: int | None
     position_ids: Literal["kept", "renewed"]
+    position_facts: Literal["kept", "renewed"]
     exit_state: Literal["forgotten", "kept"]
     liquidity_snapshots: bool
     trade_ticks: bool

@@ -220,10 +220,16 @@ class Tracker:
             message
             for wallet in wallets
             for holding in self._chain.ledger.holdings(wallet)
-            for message in self._report(holding)
+            for message in self._report(holding, is_again=True)
         ]
 
-    def _report(self, holding: Holding) -> list[ServerMessage]:
+    def _report(
+        self, holding: Holding, *, is_again: bool = False
+    ) -> list[ServerMessage]:
+        if is_again and self._options.position_facts == "renewed":
+            holding = attrs.evolve(
+                holding, slot=self._chain.slot, opened_at_ms=self._chain.now_ms()
+            )
         if holding.wallet not in self.wallets:
             # A balance_update cannot say that it is not one of the client's own.
             return [self._start(holding, is_watched=True)]

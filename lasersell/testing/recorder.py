@@ -200,7 +200,8 @@ class Recorder(TcpServer):
             while True:
                 try:
                     data = await source.reader.read(_BLOCK)
-                except ConnectionError:
+                except OSError:
+                    # A reset, or TLS that ended without a word.
                     return _Ended(source.side, is_reset=True)
                 if not data:
                     return _Ended(source.side, is_reset=False)
@@ -209,7 +210,7 @@ class Recorder(TcpServer):
                 try:
                     sink.writer.write(data)
                     await sink.writer.drain()
-                except ConnectionError:
+                except OSError:
                     return _Ended(sink.side, is_reset=True)
         finally:
             self._writing.frames(number, source.side, cutter.end())
@@ -228,9 +229,10 @@ class Recorder(TcpServer):
 
 async def _refusal(head: Head, reader: asyncio.StreamReader) -> Answer:
     size = head.get("content-length")
-    if size.isdecimal():
-        body = await reader.readexactly(min(int(size), _BLOCK))
-    else:
-        body = await reader.read(_BLOCK)
+    try:
+        body = await reader.readexactly(int(size) if size.isdecimal() else _BLOCK)
+    except asyncio.IncompleteReadError as error:
+        # Without a length, the end of the connection is the end of the body.
+        body = error.partial
     headers = {name: head.get(name) for name in _TOLD_ON_REFUSAL if head.get(name)}
     return Answer(head.status, headers, body.decode("utf-8", "replace"))

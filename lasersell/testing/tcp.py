@@ -108,7 +108,7 @@ class TcpServer(ABC):
         self._tasks.add(task)
         try:
             # Whoever has gone needs no answer, and stop() needs no noise.
-            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+            with contextlib.suppress(OSError, asyncio.CancelledError):
                 await self._converse(reader, writer)
         finally:
             writer.close()

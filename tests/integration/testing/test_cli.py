@@ -9,6 +9,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from click.testing import CliRunner
+
+from lasersell.cli.group import group
 from lasersell.protocol.client import Configure
 from lasersell.sim import ManualClock, SimServer
 from tests.integration.sim.foreign import WALLET, Foreign
@@ -58,16 +61,10 @@ def test_a_session_is_recorded_and_replayed(tmp_path: Path) -> None:
 
 def _fails(*arguments: str) -> str:
     """Run a command that must fail as a mistake; return what it says."""
-    result = subprocess.run(
-        [*_COMMAND, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=20,
-        check=False,
-    )
-    assert result.returncode == 2
-    assert "Traceback" not in result.stderr
-    return result.stderr
+    result = CliRunner().invoke(group, arguments)
+    assert result.exit_code == 2
+    assert "Traceback" not in result.output
+    return result.output
 
 
 def test_mistakes_are_one_line(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from lasersell.protocol.client import Configure
+from lasersell.protocol.mirror import AutoBuy, WatchWallet
 from lasersell.session.session import StreamSession
 from lasersell.sim import ManualClock, SimServer
 from lasersell.stream.client import StreamClient
-from lasersell.testing import WALLET, Script
+from lasersell.testing import OTHER_WALLET, WALLET, Script
 
 
 def _run(code: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -124,6 +125,27 @@ def test_a_script_is_for_the_server(
     lasersell_script.buy("coin").play()
     assert lasersell_script.sim is lasersell_sim
     assert lasersell_sim.holdings() == (lasersell_script.holdings["coin"],)
+
+
+@pytest.mark.lasersell_session(
+    watch_wallets=[
+        WatchWallet(
+            pubkey=OTHER_WALLET,
+            auto_buy=AutoBuy(wallet_pubkey=WALLET, amount_quote_units=1000),
+        )
+    ]
+)
+def test_a_script_lands_a_mirror_buy(
+    lasersell_script: Script, lasersell_session: StreamSession
+) -> None:
+    """The copy has a name of its own, and is a position like any other."""
+    script = lasersell_script.expect("configure").buy("coin", OTHER_WALLET)
+    script.expect_sent("mirror_buy_signal", user_wallet=WALLET)
+    script.land_mirror_buy("coin").profit("copy of coin", 5).play()
+    signal = lasersell_session.wait_for("exit_signal_with_tx", timeout=5)
+    while signal.handle is not None and signal.handle.watched:
+        signal = lasersell_session.wait_for("exit_signal_with_tx", timeout=5)
+    assert signal.message.mirror_source == OTHER_WALLET  # type: ignore[union-attr]
 
 
 def test_a_marker_takes_keywords_only(tmp_path: Path) -> None:

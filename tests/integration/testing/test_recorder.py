@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from lasersell.protocol.client import Configure
 from lasersell.protocol.server import Pong
 from lasersell.sim import ManualClock, SimServer
 from lasersell.testing import Recorder, Recording
+from lasersell.testing import recorder as recorder_module
 from lasersell.testing.recording import RecordedConnection
 from tests.faults.certificates import client_context, server_context
 from tests.faults.raw_server import RawServer, live
@@ -133,6 +136,37 @@ def test_a_reset_passes_as_a_reset(path: Path, server: SimServer) -> None:
     ending = _only(path).ending
     assert ending is not None
     assert (ending.side, ending.is_reset) == ("server", True)
+
+
+def test_a_reset_of_the_client_passes_too(path: Path, server: SimServer) -> None:
+    """The server's connection ends, and the file says who reset it."""
+    with Recorder(path, server.url) as recorder:
+        client = Foreign(recorder.url, "s3cret")
+        client.recv()
+        server.wait_for_connections(1)
+        sock = client.socket.sock
+        assert sock is not None
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
+        server.wait_for_connections(0)
+    ending = _only(path).ending
+    assert ending is not None
+    assert (ending.side, ending.is_reset) == ("client", True)
+
+
+def test_what_was_said_is_in_the_file_soon(
+    path: Path, server: SimServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recorder that is killed has lost no more than the last moment."""
+    monkeypatch.setattr(recorder_module, "_FLUSH_SECONDS", 0)
+    with Recorder(path, server.url) as recorder:
+        client = Foreign(recorder.url, "s3cret")
+        for number in range(5):
+            client.send("ping", client_time_ms=number)
+            assert client.recv_type("pong")
+        said = Recording.load(path).connections[0].texts("client")
+        client.hang_up()
+    assert len(said) >= 4
 
 
 def test_a_close_passes_with_its_code(path: Path, server: SimServer) -> None:

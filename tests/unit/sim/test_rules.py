@@ -27,7 +27,7 @@ from lasersell.sim.readings import Readings
 from tests.unit.sim.world import WALLET, World
 
 _TICKS = 60
-_FEW = range(100)
+_FEW = range(60)
 _MANY = range(1_000)
 
 Fired = tuple[int, str, int | None, int | None]

@@ -229,6 +229,23 @@ def test_what_was_sold_is_not_remembered() -> None:
     assert len(world.memory) == 1
 
 
+@pytest.mark.parametrize("facts", ["kept", "renewed"])
+def test_what_is_told_again_of_a_position(facts: str) -> None:
+    """Slot and time of opening are those of the buy or, if asked for, of now."""
+    world = World(position_facts=facts)
+    holding = _opened(world)
+    world.clock.advance(60_000)
+    world.reconnect()
+    (*_, opened) = world.configure()
+    assert isinstance(opened, PositionOpened)
+    assert opened.entry_quote_units == holding.entry_quote_units
+    told = (opened.slot, opened.opened_at_ms)
+    if facts == "kept":
+        assert told == (holding.slot, holding.opened_at_ms)
+    else:
+        assert told == (world.chain.slot, world.clock.wall_ms())
+
+
 # --- the liquidity guard ------------------------------------------------------
 
 
