@@ -121,8 +121,8 @@ class Reporter:
     Logs each event in one line, then hands it to a callback.
 
     Args:
-        callback: Called in a thread of the auto-exit, one event at a time; it must be
-            quick. What it raises is logged.
+        callback: Called in threads of the auto-exit, all exits in one and each mirror buy
+            in its own; it must be quick. What it raises is logged.
     """
 
     def __init__(self, callback: Callable[[AutoExitEvent], object] | None) -> None:

@@ -70,7 +70,7 @@ class AutoExit:
         loss_cap: When mirror buys stop.
         kill_file: A file that is the kill switch too: while it is there nothing is
             submitted.
-        on_event: Called with each step, in a thread of ours; must be quick.
+        on_event: Called with each step, in threads of ours; must be quick.
         clock: Where time comes from.
 
     Raises:

@@ -82,7 +82,7 @@ EVENT_TYPES = (
 """The events of a session that an auto-exit wants."""
 
 FORGET_AFTER_SEC = 600.0
-"""How long a closed position is remembered, so that a late signal is known to be late."""
+"""How long a position that is gone is remembered, so that a late signal is known as one."""
 BALANCES_KEPT = 1024
 KILL_FILE_INTERVAL = 1.0
 """Seconds between two looks for the end of a kill switch that is a file."""
@@ -102,7 +102,8 @@ class _Account:
     """Whether a thread does something for it."""
     due: float | None = None
     """When to look again, monotonic seconds."""
-    closed_at: float | None = None
+    gone_at: float | None = None
+    """Since when the position is closed or lost."""
     backlog: list[Attempt] = attrs.Factory(list)
     """Further attempts of an earlier run that may still land."""
 
@@ -223,15 +224,20 @@ class AutoExitLoop:
     def _run(self) -> None:
         while not self._is_over():
             try:
-                job = self._mailbox.get(timeout=self._patience())
-            except queue.Empty:
-                job = self._look_at_due
-            try:
-                job()
+                self._do_next_job()
                 self._note_pause()
             except Exception:
                 # One account's trouble must not end the exits of all others.
                 log.exception("a step of the auto-exit failed")
+            # After each job: a stream of events must not keep the clock from being seen.
+            self._look_at_due()
+
+    def _do_next_job(self) -> None:
+        try:
+            job = self._mailbox.get(timeout=self._patience())
+        except queue.Empty:
+            return
+        job()
 
     def _is_over(self) -> bool:
         stop_by = self._stop_by
@@ -290,6 +296,12 @@ class AutoExitLoop:
 
     def _advance(self, account: _Account) -> None:
         """Start what is to be done next for an account, if nothing is being done."""
+        try:
+            self._take_steps(account)
+        except Exception:
+            log.exception("a step of the auto-exit failed")
+
+    def _take_steps(self, account: _Account) -> None:
         while not account.is_busy:
             step = account.plan.next_step(self._conditions())
             account.due = step.at if isinstance(step, WaitUntil) else None
@@ -541,9 +553,9 @@ class AutoExitLoop:
         if account.record.opened != handle.opened:
             # The next run must know it by what the server says of it now.
             account.record = self._journal.rename_holding(account.record, handle.opened)
-        if account.closed_at is not None:
+        if account.plan.holding.status == "closed":
             self._journal.reopen_holding(account.record.id)
-            account.closed_at = None
+        account.gone_at = None
         account.handle = handle
         account.plan.holding.status = "open"
         balance = self._balances.pop(account.key, None)
@@ -576,7 +588,7 @@ class AutoExitLoop:
             key=record.opened.token_account,
             plan=AccountPlan(self._settings, holding, sales),
             record=record,
-            closed_at=self._clock.monotonic() if is_over else None,
+            gone_at=self._clock.monotonic(),
         )
         self._accounts[account.key] = account
         return account
@@ -609,7 +621,6 @@ class AutoExitLoop:
             account.record = self._journal.add_holding(handle.opened)
             for sale in account.plan.replace(Holding(id=account.record.id)):
                 self._journal.end_sale(sale.id, "closed")
-        account.closed_at = None
 
     def _closed(self, event: StreamEvent) -> None:
         message: PositionClosed = event.message  # type: ignore[assignment]
@@ -617,7 +628,7 @@ class AutoExitLoop:
         if account is None or account.plan.holding.status == "closed":
             return
         account.plan.holding.status = "closed"
-        account.closed_at = self._clock.monotonic()
+        account.gone_at = self._clock.monotonic()
         self._journal.close_holding(account.record.id, message.reason)
         if account.plan.attempt is not None:
             # It may be what closed the position: worth a look at once.
@@ -630,7 +641,9 @@ class AutoExitLoop:
         account = self._account_of(event, message.token_account)
         if account is not None and account.plan.holding.status == "open":
             account.plan.holding.status = "lost"
+            account.gone_at = self._clock.monotonic()
             self._advance(account)
+            self._forget_old()
 
     def _account_of(
         self, event: StreamEvent, token_account: str | None
@@ -647,7 +660,7 @@ class AutoExitLoop:
         limit = self._clock.monotonic() - FORGET_AFTER_SEC
         for key, account in list(self._accounts.items()):
             is_done = account.plan.attempt is None and not account.is_busy
-            if is_done and account.closed_at is not None and account.closed_at < limit:
+            if is_done and account.gone_at is not None and account.gone_at < limit:
                 del self._accounts[key]
 
     def _balance(self, event: StreamEvent) -> None:

@@ -41,10 +41,13 @@ __all__ = [
     "Submit",
     "Verdict",
     "WaitUntil",
+    "seconds",
 ]
 
 
-def _seconds(minimum: float) -> Any:
+def seconds(minimum: float) -> Any:
+    """Return a validator of a field that is a time of at least ``minimum`` seconds."""
+
     def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         check_seconds(attribute.name, value, minimum)
 
@@ -68,15 +71,15 @@ class AutoExitSettings:
         ConfigurationError: A setting is wrong.
     """
 
-    max_signal_age: float = attrs.field(default=30.0, validator=_seconds(0.1))
+    max_signal_age: float = attrs.field(default=30.0, validator=seconds(0.1))
     """No transaction older than this is submitted; a fresh one is asked for."""
     max_attempts: int = attrs.field(default=5, validator=_count)
     """Transactions that may fail before a sale is given up."""
     max_asks: int = attrs.field(default=5, validator=_count)
     """Requests for a fresh transaction in a row that may stay without an answer."""
-    ask_timeout: float = attrs.field(default=5.0, validator=_seconds(0.01))
+    ask_timeout: float = attrs.field(default=5.0, validator=seconds(0.01))
     """How long an answer to a request may take."""
-    retry_delay: float = attrs.field(default=0.5, validator=_seconds(0))
+    retry_delay: float = attrs.field(default=0.5, validator=seconds(0))
     """Pause after a failure that more slippage would not have saved."""
     slippage_bps: int = attrs.field(default=2500, validator=_slippage)
     """Slippage that is asked for after the first failure."""
@@ -84,11 +87,11 @@ class AutoExitSettings:
     """How much more is asked for after each further failure."""
     max_slippage_bps: int = attrs.field(default=3000, validator=_slippage)
     """The most that is ever asked for."""
-    resend_interval: float = attrs.field(default=2.0, validator=_seconds(0.01))
+    resend_interval: float = attrs.field(default=2.0, validator=seconds(0.01))
     """After how long the same transaction is sent again while it is not seen."""
-    look_interval: float = attrs.field(default=0.4, validator=_seconds(0.01))
+    look_interval: float = attrs.field(default=0.4, validator=seconds(0.01))
     """Time between two looks at what became of a transaction; a slot takes 0.4 s."""
-    blockhash_lifetime: float = attrs.field(default=90.0, validator=_seconds(0.01))
+    blockhash_lifetime: float = attrs.field(default=90.0, validator=seconds(0.01))
     """Age at which a block hash that the node does not know is old, not too new."""
     dry_run: bool = attrs.field(
         default=False, validator=attrs.validators.instance_of(bool)

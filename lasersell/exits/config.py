@@ -21,7 +21,7 @@ import attrs
 from lasersell.errors import ConfigurationError, MissingExtraError
 from lasersell.exits.api import ExitApiClient
 from lasersell.exits.auto_buys import LossCap
-from lasersell.exits.auto_plan import AutoExitSettings
+from lasersell.exits.auto_plan import AutoExitSettings, seconds
 from lasersell.exits.guard.policy import Policy
 from lasersell.exits.keys import WalletKey
 from lasersell.exits.targets import SendTarget
@@ -107,9 +107,7 @@ class RunSettings:
         validator=attrs.validators.optional(attrs.validators.instance_of(str)),
     )
     """While this file is there, nothing is submitted."""
-    stop_timeout: float = attrs.field(
-        default=15.0, validator=attrs.validators.instance_of((int, float))
-    )
+    stop_timeout: float = attrs.field(default=15.0, validator=seconds(0))
     """Seconds that the end may take, for what is under way to land."""
 
 

@@ -38,6 +38,8 @@ class Copying:
         self.session = self.stack.enter_context(
             self.bench.session(watch_wallets=[watch])
         )
+        # Answered after the configuration: from now on the leader is watched.
+        self.session.sender.ping().wait(5)
         more.setdefault("mirror_buys", {LEADER: self.auto_buy})
         return self.stack.enter_context(self.bench.auto_exit(self.session, **more))
 
