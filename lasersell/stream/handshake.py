@@ -20,13 +20,13 @@ from lasersell.errors import (
     ConnectTimeoutError,
     DecodeError,
     HandshakeError,
-    NotConnectedError,
     StreamLostError,
 )
 from lasersell.protocol.client import Configure
 from lasersell.protocol.codec import decode_server_message, encode_client_message
 from lasersell.protocol.server import HelloOk, ServerError
 from lasersell.stream.backoff import AUTHENTICATION_CODES
+from lasersell.stream.frames import Opcode
 from lasersell.stream.lifecycle import RAW_LIMIT, Undecodable
 from lasersell.stream.reader import Message
 from lasersell.stream.transport import Transport
@@ -84,7 +84,7 @@ class Handshake:
         self._clock = clock
         self._hello: HelloOk | None = None
         self._told: Configure | None = None
-        self._configured_at = 0.0
+        self._configured_at: float | None = None
         self._hello_waited = False
         self._early: list[Message] = []
 
@@ -102,25 +102,33 @@ class Handshake:
                 self._hello is not None or self._grace.has_passed()
             ):
                 self._send_configure()
-            if self._hello is not None and self._told is not None:
-                return Greeting(
-                    self._hello,
-                    self._told,
-                    self._configured_at,
-                    self._early,
-                    self._hello_waited,
-                )
+            greeting = self._greeting()
+            if greeting is not None:
+                return greeting
             self._read()
 
     def _send_configure(self) -> None:
-        told = self._configure()
+        # Not waited for: a server that does not read must not hold up close().
+        self._told = self._configure()
         self._hello_waited = self._hello is None
-        try:
-            self._transport.send_texts(encode_client_message(told))
-        except (NotConnectedError, StreamLostError):
+        self._transport.post(Opcode.TEXT, encode_client_message(self._told))
+
+    def _greeting(self) -> Greeting | None:
+        if self._transport.is_lost:
             self._raise_why_it_ended()
-        self._told = told
-        self._configured_at = self._clock.monotonic()
+        if self._told is None or self._transport.has_unsent:
+            return None
+        if self._configured_at is None:
+            self._configured_at = self._clock.monotonic()
+        if self._hello is None:
+            return None
+        return Greeting(
+            self._hello,
+            self._told,
+            self._configured_at,
+            self._early,
+            self._hello_waited,
+        )
 
     def _raise_why_it_ended(self) -> NoReturn:
         # What the server said before it hung up tells more than a failed write.
@@ -133,8 +141,11 @@ class Handshake:
         except ConnectTimeoutError:
             if self._told is None and not self._deadline.has_passed():
                 return  # only the grace is over
+            missing = (
+                "sent no hello_ok" if self._hello is None else "did not take configure"
+            )
             raise ConnectTimeoutError(
-                "the server accepted the connection but sent no hello_ok in time"
+                f"the server accepted the connection but {missing} in time"
             ) from None
 
     def _receive(self, deadline: Deadline) -> None:

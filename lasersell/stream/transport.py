@@ -392,7 +392,7 @@ class Transport(websocket.WebSocket):
         # Whoever has the lock does what others could not wait for. They leave
         # their errand first and try the lock then; the holder looks for errands
         # after its release: so one of the two always sees the other.
-        while self._has_errands() or self._rest or self._disposed:
+        while self.has_unsent or self._disposed:
             if not self.lock.acquire(blocking=False):
                 return
             try:
@@ -406,6 +406,11 @@ class Transport(websocket.WebSocket):
                 # The reader waits for room and goes on.
                 self._wakeup.ring()
                 return
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether something that was to be written has not left yet."""
+        return bool(self._rest) or self._has_errands()
 
     def gives_up_at(self) -> float | None:
         """
@@ -427,7 +432,7 @@ class Transport(websocket.WebSocket):
     def _write_errands(self) -> None:
         """Write as far as the socket takes it; the caller holds ``lock``."""
         try:
-            while self._rest or self._has_errands():
+            while self.has_unsent:
                 # More is taken only when the rest is out, so that the rest is
                 # bounded whatever the peer asks for.
                 self._rest = self._rest or self._take_errands()

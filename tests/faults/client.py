@@ -32,11 +32,12 @@ def connect(
     context: ssl.SSLContext | None = None,
     *,
     timeout: float = PATIENCE,
+    configure: StreamConfigure = CONFIGURE,
     **options: Any,
 ) -> StreamConnection:
     """Connect to an endpoint without waiting for a rejection."""
     client = make_client(endpoint, context, **options)
-    return client.connect(CONFIGURE, timeout=timeout, wait_configured=0)
+    return client.connect(configure, timeout=timeout, wait_configured=0)
 
 
 def wait_for(

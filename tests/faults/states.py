@@ -15,25 +15,28 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
+import attrs
 import trustme
 
 from lasersell._clock import Deadline
 from lasersell.errors import LaserSellError
 from lasersell.protocol.mirror import WatchWallet
+from lasersell.stream import dial
 from lasersell.stream.client import StreamConnection
 from lasersell.stream.transport import Transport
 from tests.faults.certificates import client_context, server_context
-from tests.faults.client import CONFIGURE, connect, stream_socket
+from tests.faults.client import CONFIGURE, connect
 from tests.faults.raw_server import Peer, RawServer, drain, live
 from tests.faults.sockets import black_hole
-from tests.faults.wire import event, pnl_frame
+from tests.faults.wire import event, hello_frame, pnl_frame
 
 __all__ = ["STATES", "State", "write_until_stuck"]
 
 State = Callable[[], AbstractContextManager[StreamConnection]]
 
 PATIENCE = 5.0
-_MANY_WALLETS = [WatchWallet(pubkey=CONFIGURE.wallet_pubkeys[0])] * 2000
+_MANY_WALLETS = (WatchWallet(pubkey=CONFIGURE.wallet_pubkeys[0]),) * 2000
+_LONG_CONFIGURE = attrs.evolve(CONFIGURE, watch_wallets=_MANY_WALLETS)
 
 
 def _wait(event: threading.Event) -> None:
@@ -115,6 +118,49 @@ def waiting_for_hello() -> Iterator[StreamConnection]:
         cut.set()
         _wait(upgraded)
         yield connection
+
+
+@contextlib.contextmanager
+def configuring() -> Iterator[StreamConnection]:
+    """Greeted, by a server that does not read the whole of our configure."""
+    cut, begun = threading.Event(), threading.Event()
+
+    def first(peer: Peer) -> None:
+        peer.greet()
+        cut.wait(PATIENCE)
+
+    def deaf(peer: Peer) -> None:
+        peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+        peer.upgrade()
+        peer.send(hello_frame())
+        peer.sock.recv(1)
+        begun.set()
+        peer.hold()
+
+    with (
+        small_buffers(),
+        RawServer(first, deaf) as server,
+        connect(server.endpoint, timeout=20, configure=_LONG_CONFIGURE) as connection,
+    ):
+        cut.set()
+        _wait(begun)
+        yield connection
+
+
+@contextlib.contextmanager
+def small_buffers() -> Iterator[None]:
+    """Have the kernel take little from a client before the server reads it."""
+    tune = dial._tune
+
+    def tune_small(sock: socket.socket) -> None:
+        tune(sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
+
+    dial._tune = tune_small
+    try:
+        yield
+    finally:
+        dial._tune = tune
 
 
 @contextlib.contextmanager
@@ -223,8 +269,11 @@ def unread() -> Iterator[StreamConnection]:
         peer.greet()
         peer.hold()
 
-    with RawServer(deaf) as server, connect(server.endpoint) as connection:
-        stream_socket(connection).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
+    with (
+        small_buffers(),
+        RawServer(deaf) as server,
+        connect(server.endpoint) as connection,
+    ):
         yield connection
 
 
@@ -266,6 +315,7 @@ STATES: dict[str, State] = {
     "connecting": connecting,
     "in the TLS handshake": shaking_hands,
     "waiting for hello": waiting_for_hello,
+    "configure not taken": configuring,
     "live and idle": idle,
     "live under flood": flooded,
     "reader held back": held_back,
