@@ -112,10 +112,10 @@ class Handshake:
         self._told = self._configure()
         self._hello_waited = self._hello is None
         self._transport.post(Opcode.TEXT, encode_client_message(self._told))
-
-    def _greeting(self) -> Greeting | None:
         if self._transport.is_lost:
             self._raise_why_it_ended()
+
+    def _greeting(self) -> Greeting | None:
         if self._told is None or self._transport.has_unsent:
             return None
         if self._configured_at is None:

@@ -8,18 +8,26 @@ thread                blocks in                              woken by
 ====================  =====================================  ==========================
 supervisor            its mailbox                            a put; the next due time
 supervisor            a look-up of names                     the answer, ``Wakeup``
-supervisor            TCP, proxy, TLS, upgrade, hello        the socket, ``Wakeup``
-supervisor, callers   a write to a full socket               the socket, its shutdown
-supervisor, callers   the send lock                          the writer's own deadline
+supervisor            TCP, proxy, TLS, upgrade, hello,       the socket, ``Wakeup``
+                      configure that is not taken
 supervisor            joining the reader                     the socket's shutdown
 reader                the socket                             bytes, EOF, ``Wakeup``
 reader                a full high lane                       the consumer, ``Wakeup``
-consumer              the doorbell of the lanes              an event, the end
-caller of close()     joining the supervisor                 its end; the time-out
+caller of a command   a full socket                          room in it, its shutdown
+caller of a command   the send lock                          the writer's own deadline
 caller of connect()   the supervisor's first word            readiness, the error
+caller of close()     joining the supervisor                 its end; the time-out
+caller of ping()      ``wait()``                             the pong, the end
+consumer              the doorbell of the lanes              an event, the end
 deadline Timer        its own wait                           cancel
 resolver              ``getaddrinfo``                        nothing; it owns no socket
+whoever forks         ``no_fork``                            microseconds: no I/O in it
 ====================  =====================================  ==========================
+
+The two threads of ours never wait for room in a socket: what they write goes out as
+far as it can at once, and the reader does the rest when the socket tells of room.
+A signal handler that calls ``close()`` finds its thread inside one of these calls;
+if that is a command or another ``close()`` it does not wait at all.
 """
 
 from __future__ import annotations
