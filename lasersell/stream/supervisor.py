@@ -2,7 +2,7 @@
 The supervisor thread: connect, configure, keep alive, reconnect, close.
 
 It owns the stream: what facades, the reader and the sender share is here. It
-blocks only in its mailbox, in a connect with a deadline, and in a bounded write;
+blocks only in its mailbox, in a connect with a deadline, and in joining the reader;
 :mod:`lasersell.stream.wakeup` lists what wakes it.
 """
 
