@@ -9,7 +9,7 @@ ROUNDS ?= 3
 CHECKED := lasersell pytest_lasersell.py tests examples $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all stress check format coverage bench profile conformance soak clean
+.PHONY: help demo typescript test test-all test-slow stress check format coverage bench profile conformance soak clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test: $(READY) ## Run the tests a change must pass
 
 test-all: $(READY) ## Run the slow tests too
 	@$(BIN)/python -m pytest -m "not soak"
+
+test-slow: $(READY) ## Run only the slow tests
+	@$(BIN)/python -m pytest -m "slow and not soak"
 
 stress: $(READY) ## Drive sessions against their model, SEQUENCES=20000; kill the daemon, KILLS=200
 	@LASERSELL_SEQUENCES=$(or $(SEQUENCES),20000) $(BIN)/python -m pytest -m slow tests/stateful
@@ -44,9 +47,12 @@ coverage: $(READY) ## Run the tests and show which lines and branches they miss
 	$(BIN)/coverage report
 
 bench: $(READY) ## Measure beside the official SDKs; ROUNDS=3, QUICK=1 for a trial
-	-@! command -v npm >/dev/null || npm install --silent --no-audit --no-fund \
-	  --no-package-lock --ignore-scripts --prefix build/typescript @lasersell/lasersell-sdk@1.1.0
+	-@! command -v npm >/dev/null || $(MAKE) --silent typescript
 	@$(BIN)/python -m benchmarks --rounds $(ROUNDS) $(if $(QUICK),--quick)
+
+typescript: ## Install the official TypeScript SDK, to measure and test beside it
+	@npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts \
+	  --prefix build/typescript @lasersell/lasersell-sdk@1.1.0
 
 profile: $(READY) ## Show where the time of a frame goes, stage by stage
 	@$(BIN)/python -m benchmarks.stages
