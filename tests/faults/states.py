@@ -8,7 +8,6 @@ that state, and stays in it until it is closed.
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ from lasersell.protocol.mirror import WatchWallet
 from lasersell.stream import dial
 from lasersell.stream.client import StreamConnection
 from lasersell.stream.transport import Transport
+from tests.complaints import complaints
 from tests.faults.certificates import client_context, server_context
 from tests.faults.client import CONFIGURE, connect
 from tests.faults.raw_server import Peer, RawServer, drain, live
@@ -191,30 +191,19 @@ def flooded() -> Iterator[StreamConnection]:
 @contextlib.contextmanager
 def held_back() -> Iterator[StreamConnection]:
     """Live, with a high lane that is full, so that the reader reads no more."""
-    full = threading.Event()
-
-    class Watch(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            if "high lane is full" in record.getMessage():
-                full.set()
 
     def script(peer: Peer) -> None:
         peer.greet()
         while True:
             peer.send(*[event(number) for number in range(1000)])
 
-    watch = Watch()
-    log = logging.getLogger("lasersell.stream.reader")
-    log.addHandler(watch)
-    try:
-        with (
-            RawServer(script) as server,
-            connect(server.endpoint, high_capacity=8) as connection,
-        ):
-            _wait(full)
-            yield connection
-    finally:
-        log.removeHandler(watch)
+    with (
+        complaints() as said,
+        RawServer(script) as server,
+        connect(server.endpoint, high_capacity=8) as connection,
+    ):
+        assert "high lane is full" in said.get(timeout=10)
+        yield connection
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import resource
 import threading
@@ -16,20 +17,28 @@ from tests.faults.client import connect, wait_for
 from tests.faults.raw_server import Peer, RawServer, live
 
 
+def _is_open(fd: int) -> bool:
+    try:
+        os.fstat(fd)
+    except OSError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def _descriptors_left(number: int) -> Iterator[None]:
     """Let this process open only so many more descriptors."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    taken = set(map(int, os.listdir("/proc/self/fd")))
-    free = [fd for fd in range(max(taken) + number + 1) if fd not in taken]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free[number], hard))
+    free = (fd for fd in itertools.count() if not _is_open(fd))
+    first_too_many = next(itertools.islice(free, number, None))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (first_too_many, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest.mark.parametrize("left", [0, 1, 2])
+@pytest.mark.parametrize("left", [0, 1, 2, 3])
 def test_no_descriptor_left_is_a_connect_error(left: int) -> None:
     """Wherever the descriptors run out, connect() says so and leaves none behind."""
     with (

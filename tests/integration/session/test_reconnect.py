@@ -17,6 +17,7 @@ from lasersell.protocol.strategy import StrategyConfig
 from lasersell.sim import SimServer
 from lasersell.stream.lifecycle import Connected, Disconnected, Gap, PositionLost
 from lasersell.stream.supervisor import _Send
+from tests.complaints import complaints
 from tests.integration.session.helpers import (
     OTHER_WALLET,
     PATIENCE,
@@ -258,8 +259,10 @@ def test_a_reader_that_cannot_read_loses_no_position(sim: SimServer) -> None:
         sim.drop()
         until(session, "hello_ok")
         # Nobody takes events now; the lane fills, and stays full over the window.
-        sim.send(*(balance(n, "Z") for n in range(20)))
-        sim.send(*(opened(n, f"A{n}") for n in range(count)))
+        with complaints() as said:
+            sim.send(*(balance(n, "Z") for n in range(20)))
+            sim.send(*(opened(n, f"A{n}") for n in range(count)))
+            assert "high lane is full" in said.get(timeout=PATIENCE)
         with pytest.raises(TimeoutError):
             session.sender.ping().wait(0.5)
         assert session.stats().is_held_back

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,6 +16,7 @@ from lasersell.stream.client import StreamLanes
 from lasersell.stream.lifecycle import RAW_LIMIT, Undecodable
 from lasersell.stream.options import StreamConfigure
 from lasersell.stream.sender import StreamSender
+from tests.complaints import complaints
 from tests.faults.raw_server import Peer, RawServer
 from tests.faults.wire import event, event_number
 from tests.integration.stream.streams import (
@@ -109,37 +107,19 @@ def test_a_full_high_lane_stops_the_reading_and_loses_nothing() -> None:
         peer.drain()
 
     with (
-        _complaints() as complaints,
+        complaints() as said,
         RawServer(script) as server,
         connect(server.endpoint, high_capacity=64) as connection,
     ):
-        assert "high lane is full" in complaints.get(timeout=PATIENCE)
+        assert "high lane is full" in said.get(timeout=PATIENCE)
         held = connection.stats()
         received = [connection.recv(timeout=PATIENCE) for _ in range(count + 2)]
         after = connection.stats()
-        assert complaints.empty(), "one line is enough"
+        assert said.empty(), "one line is enough"
     assert (held.is_held_back, held.high.waiting) == (True, 64)
     assert [event_number(message) for message in received[2:]] == list(range(count))
     assert (after.is_held_back, after.high.dropped) == (False, 0)
     assert after.high.high_water == 64
-
-
-@contextlib.contextmanager
-def _complaints() -> Iterator[queue.SimpleQueue[str]]:
-    """Collect what the library logs as errors."""
-    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-
-    class _Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.put(record.getMessage())
-
-    collector = _Collector(logging.ERROR)
-    log = logging.getLogger("lasersell")
-    log.addHandler(collector)
-    try:
-        yield lines
-    finally:
-        log.removeHandler(collector)
 
 
 def test_messages_of_our_own_over_the_bound_double_nothing() -> None:
@@ -155,11 +135,11 @@ def test_messages_of_our_own_over_the_bound_double_nothing() -> None:
         peer.drain()
 
     with (
-        _complaints() as complaints,
+        complaints() as said,
         RawServer(first, second) as server,
         connect(server.endpoint, high_capacity=3) as connection,
     ):
-        complaints.get(timeout=PATIENCE)
+        said.get(timeout=PATIENCE)
         assert connection.stats().high.waiting > 3
         numbers = [wait_for(connection, "pong").server_time_ms for _ in range(19)]
         with pytest.raises(TimeoutError):
