@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import lasersell
 from lasersell import errors
@@ -26,3 +28,12 @@ def test_importing_the_package_is_light() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == ""
+
+
+def test_types_are_checked_for_the_oldest_python() -> None:
+    """What the package says it needs is what mypy takes the standard library of."""
+    project = Path(__file__).parents[2] / "pyproject.toml"
+    text = project.read_text(encoding="utf-8")
+    (oldest,) = re.findall(r'^requires-python = ">=(3\.\d+)', text, re.MULTILINE)
+    (checked,) = re.findall(r'^python_version = "(3\.\d+)"', text, re.MULTILINE)
+    assert checked == oldest
