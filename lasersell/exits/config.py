@@ -8,13 +8,11 @@ environment; keys and everything else that is secret are never in the file itsel
 
 from __future__ import annotations
 
-import difflib
-import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 
@@ -25,8 +23,17 @@ from lasersell.exits.auto_plan import AutoExitSettings, seconds
 from lasersell.exits.guard.policy import Policy
 from lasersell.exits.keys import WalletKey
 from lasersell.exits.targets import SendTarget
-from lasersell.protocol.mirror import AutoBuy, MirrorConfig, WatchWallet
-from lasersell.protocol.strategy import StrategyConfig, TakeProfitLevel
+from lasersell.protocol.mirror import AutoBuy
+from lasersell.session.tables import (
+    ENV,
+    Table,
+    call,
+    check_names,
+    client_of,
+    configure_of,
+    list_of_tables,
+    table_of,
+)
 from lasersell.stream.client import StreamClient
 from lasersell.stream.options import StreamConfigure
 
@@ -35,8 +42,7 @@ __all__ = ["JOURNAL_VARIABLE", "RunConfig", "default_journal", "load_config"]
 JOURNAL_VARIABLE = "LASERSELL_JOURNAL"
 DRY_RUN_VARIABLE = "LASERSELL_DRY_RUN"
 
-_ENV = "_env"
-_NEVER_IN_A_FILE = frozenset({"api_key"})
+_NEVER_IN_A_FILE = "api_key"
 _TABLES = frozenset(
     {
         "stream",
@@ -54,9 +60,6 @@ _TABLES = frozenset(
         "run",
     }
 )
-
-T = TypeVar("T")
-Table = Mapping[str, Any]
 
 
 @attrs.frozen(kw_only=True)
@@ -131,12 +134,9 @@ def load_config(path: str | Path) -> RunConfig:
         MissingExtraError: No TOML parser is installed, on Python 3.10.
     """
     tables = _read(Path(path))
-    unknown = sorted(set(tables) - _TABLES)
-    if unknown:
-        raise ConfigurationError(
-            f"{path}: there is no table [{unknown[0]}]{_meant(unknown[0], _TABLES)}"
-        )
     try:
+        check_names(tables, _TABLES)
+        _refuse_secrets(tables, "")
         return _config(tables)
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from error
@@ -160,116 +160,44 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path} is not TOML: {error}") from error
 
 
+def _refuse_secrets(value: Any, where: str) -> None:
+    if isinstance(value, list):
+        for item in value:
+            _refuse_secrets(item, where)
+    if not isinstance(value, dict):
+        return
+    if _NEVER_IN_A_FILE in value:
+        raise ConfigurationError(
+            f"[{where}] must not hold the {_NEVER_IN_A_FILE} itself; put it into the "
+            f"environment, and name the variable in {_NEVER_IN_A_FILE}{ENV}"
+        )
+    for name, inner in value.items():
+        _refuse_secrets(inner, f"{where}.{name}" if where else name)
+
+
 def _config(tables: Table) -> RunConfig:
-    keys = _keys(_table(tables, "keys"))
-    watch_wallets = _watch_wallets(tables)
-    auto_buys = {w.pubkey: w.auto_buy for w in watch_wallets if w.auto_buy is not None}
-    run = _call(RunSettings, _table(tables, "run"), "run")
+    keys = _keys(table_of(tables, "keys"))
+    configure = configure_of(tables, [key.pubkey for key in keys])
+    watched = configure.watch_wallets
+    auto_buys = {w.pubkey: w.auto_buy for w in watched if w.auto_buy is not None}
+    run = call(RunSettings, table_of(tables, "run"), "run")
     api = _api(tables)
     if run.register_wallets and api is None:
         raise ConfigurationError("[run] register_wallets needs a table [api]")
     return RunConfig(
-        client=_call(
-            StreamClient,
-            _table(tables, "stream"),
-            "stream",
-            leave_out=("ssl_context",),
-        ),
-        configure=_configure(tables, keys, watch_wallets),
+        client=client_of(tables),
+        configure=configure,
         keys=keys,
         targets=_targets(tables),
         confirm_with=_confirm_with(tables),
-        settings=_settings(_table(tables, "exits")),
-        policy=_policy(_table(tables, "guard")),
+        settings=_settings(table_of(tables, "exits")),
+        policy=_policy(table_of(tables, "guard")),
         api=api,
-        journal=_journal(_table(tables, "journal")),
+        journal=_journal(table_of(tables, "journal")),
         mirror_buys=auto_buys or None,
-        loss_cap=_call(LossCap, _table(tables, "loss_cap"), "loss_cap"),
+        loss_cap=call(LossCap, table_of(tables, "loss_cap"), "loss_cap"),
         run=run,
     )
-
-
-# Tables
-
-
-def _table(tables: Table, name: str) -> Table:
-    return _as_table(tables.get(name, {}), name)
-
-
-def _as_table(value: Any, where: str) -> Table:
-    if not isinstance(value, dict):
-        raise ConfigurationError(f"[{where}] must be a table, not {value!r}")
-    return value
-
-
-def _list_of_tables(tables: Table, name: str, where: str) -> list[Table]:
-    value = tables.get(name, [])
-    if not isinstance(value, list):
-        raise ConfigurationError(f"write [[{where}]], for there may be several")
-    return [_as_table(item, where) for item in value]
-
-
-def _call(
-    function: Callable[..., T],
-    table: Table,
-    where: str,
-    *,
-    leave_out: Iterable[str] = (),
-    **given: Any,
-) -> T:
-    """Call what a table configures with its keys as arguments."""
-    arguments = _arguments(table, where)
-    parameters = inspect.signature(function).parameters
-    names = set(parameters) - set(leave_out) - set(given)
-    for name in arguments:
-        if name not in names:
-            raise ConfigurationError(f"[{where}] has no {name!r}{_meant(name, names)}")
-    missing = [
-        name
-        for name in sorted(names)
-        if parameters[name].default is inspect.Parameter.empty and name not in arguments
-    ]
-    if missing:
-        raise ConfigurationError(f"[{where}] needs {missing[0]!r}")
-    try:
-        return function(**arguments, **given)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"[{where}] {error}") from error
-    except (TypeError, ValueError) as error:
-        # Validators of attrs tell the value; none of what is checked so is secret.
-        raise ConfigurationError(f"[{where}] {error.args[0]}") from error
-
-
-def _arguments(table: Table, where: str) -> dict[str, Any]:
-    """Return the keys of a table, with those that name a variable looked up."""
-    arguments = {}
-    for name, value in table.items():
-        if name in _NEVER_IN_A_FILE:
-            raise ConfigurationError(
-                f"[{where}] must not hold the {name} itself; put it into the environment, "
-                f"and name the variable in {name}{_ENV}"
-            )
-        if name.endswith(_ENV):
-            arguments[name[: -len(_ENV)]] = _variable(value, f"[{where}] {name}")
-        else:
-            arguments[name] = value
-    return arguments
-
-
-def _variable(name: Any, where: str) -> str:
-    value = os.environ.get(name) if isinstance(name, str) else None
-    if not value:
-        raise ConfigurationError(
-            f"{where} names the environment variable {name!r}, which is not set"
-        )
-    return value
-
-
-def _meant(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; there are {', '.join(sorted(known))}"
 
 
 # What they configure
@@ -291,60 +219,7 @@ def _keys(table: Table) -> tuple[WalletKey, ...]:
             for file in files
         )
 
-    return _call(load, table, "keys")
-
-
-def _strategy(table: Table) -> StrategyConfig:
-    where = "strategy.take_profit_levels"
-    levels = [
-        _call(TakeProfitLevel, level, where)
-        for level in _list_of_tables(table, "take_profit_levels", where)
-    ]
-    rest = {
-        name: value for name, value in table.items() if name != "take_profit_levels"
-    }
-    return _call(StrategyConfig, {**rest, "take_profit_levels": levels}, "strategy")
-
-
-def _configure(
-    tables: Table, keys: Iterable[WalletKey], watch_wallets: Iterable[WatchWallet]
-) -> StreamConfigure:
-    table = {"wallet_pubkeys": [key.pubkey for key in keys]}
-    limits = _table(tables, "mirror").get("config")
-    mirror_config = None
-    if limits is not None:
-        where = "mirror.config"
-        mirror_config = _call(MirrorConfig, _as_table(limits, where), where)
-    return _call(
-        StreamConfigure,
-        {**table, **_table(tables, "configure")},
-        "configure",
-        strategy=_strategy(_table(tables, "strategy")),
-        watch_wallets=watch_wallets,
-        mirror_config=mirror_config,
-    )
-
-
-def _watch_wallets(tables: Table) -> tuple[WatchWallet, ...]:
-    table = _table(tables, "mirror")
-    for name in table:
-        if name not in ("watch_wallets", "config"):
-            known = ("watch_wallets", "config")
-            raise ConfigurationError(f"[mirror] has no {name!r}{_meant(name, known)}")
-    where = "mirror.watch_wallets"
-    return tuple(
-        _watch_wallet(wallet, where)
-        for wallet in _list_of_tables(table, "watch_wallets", where)
-    )
-
-
-def _watch_wallet(table: Table, where: str) -> WatchWallet:
-    auto_buy = table.get("auto_buy")
-    if auto_buy is None:
-        return _call(WatchWallet, table, where)
-    inner = f"{where}.auto_buy"
-    built = _call(AutoBuy, _as_table(auto_buy, inner), inner)
-    return _call(WatchWallet, {**table, "auto_buy": built}, where)
+    return call(load, table, "keys")
 
 
 _KINDS: Mapping[str, Callable[..., SendTarget]] = {
@@ -356,14 +231,14 @@ _KINDS: Mapping[str, Callable[..., SendTarget]] = {
 
 
 def _targets(tables: Table) -> tuple[SendTarget, ...]:
-    listed = _list_of_tables(tables, "targets", "targets")
+    listed = list_of_tables(tables, "targets", "targets")
     if not listed:
         return (SendTarget.rpc(),)
     return tuple(_target(table, "targets") for table in listed)
 
 
 def _confirm_with(tables: Table) -> SendTarget | None:
-    table = _table(tables, "confirm_with")
+    table = table_of(tables, "confirm_with")
     return _target({"kind": "rpc", **table}, "confirm_with") if table else None
 
 
@@ -374,7 +249,7 @@ def _target(table: Table, where: str) -> SendTarget:
         raise ConfigurationError(
             f"[{where}] kind must be one of {', '.join(_KINDS)}, not {kind!r}"
         )
-    return _call(_KINDS[kind], rest, where)
+    return call(_KINDS[kind], rest, where)
 
 
 def _settings(table: Table) -> AutoExitSettings:
@@ -383,7 +258,7 @@ def _settings(table: Table) -> AutoExitSettings:
         raise ConfigurationError(f"{DRY_RUN_VARIABLE} must be 0 or 1, not {forced!r}")
     if forced:
         table = {**table, "dry_run": forced == "1"}
-    return _call(AutoExitSettings, table, "exits")
+    return call(AutoExitSettings, table, "exits")
 
 
 def _policy(table: Table) -> Policy:
@@ -405,8 +280,8 @@ def _policy(table: Table) -> Policy:
 def _api(tables: Table) -> ExitApiClient | None:
     if "api" not in tables:
         return None
-    table = _table(tables, "api")
-    return _call(ExitApiClient, table, "api", leave_out=("ssl_context", "clock"))
+    table = table_of(tables, "api")
+    return call(ExitApiClient, table, "api", leave_out=("ssl_context", "clock"))
 
 
 def _journal(table: Table) -> Path:
@@ -416,4 +291,4 @@ def _journal(table: Table) -> Path:
             return default_journal()
         return Path(path).expanduser()
 
-    return _call(choose, table, "journal")
+    return call(choose, table, "journal")
