@@ -255,7 +255,8 @@ def test_a_reader_that_cannot_read_loses_no_position(sim: SimServer) -> None:
     client = {"high_capacity": 8}
     with open_session(sim, resync_window=0.15, client=client) as session:
         sim.send(*(opened(n, f"A{n}") for n in range(count)))
-        until(session, lambda _: len(session.positions()) == count)
+        last = opened(count - 1, f"A{count - 1}")
+        until(session, lambda event: event.message == last)
         sim.drop()
         until(session, "hello_ok")
         # Nobody takes events now; the lane fills, and stays full over the window.
@@ -266,9 +267,7 @@ def test_a_reader_that_cannot_read_loses_no_position(sim: SimServer) -> None:
         with pytest.raises(TimeoutError):
             session.sender.ping().wait(0.5)
         assert session.stats().is_held_back
-        events = until(
-            session, lambda e: e.message == opened(count - 1, f"A{count - 1}")
-        )
+        events = until(session, lambda event: event.message == last)
         types = [event.type for event in events]
         assert types.count("position_opened") == count
         assert "position_lost" not in types
