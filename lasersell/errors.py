@@ -29,6 +29,16 @@ Every error the library raises, as one tree.
 
     * :exc:`GuardRefusedError`
 
+  * :exc:`RelayError`
+
+    * :exc:`RelayConnectError` (also a :exc:`ConnectionError`)
+
+      * :exc:`RelayAuthenticationError`
+      * :exc:`RelayTlsError`
+
+    * :exc:`RelayVersionError`
+    * :exc:`RelayTimeoutError` (also a :exc:`TimeoutError`)
+
 Each carries its facts as attributes, can be pickled, and chains the exception
 that caused it. No text or attribute ever holds an API key or a private key.
 ``recv(timeout=...)`` raises the builtin :exc:`TimeoutError`, which is no
@@ -54,6 +64,12 @@ __all__ = [
     "LaserSellError",
     "MissingExtraError",
     "NotConnectedError",
+    "RelayAuthenticationError",
+    "RelayConnectError",
+    "RelayError",
+    "RelayTimeoutError",
+    "RelayTlsError",
+    "RelayVersionError",
     "SessionInUseError",
     "StreamError",
     "StreamLostError",
@@ -314,3 +330,36 @@ class GuardRefusedError(TxError):
     def __init__(self, text: str, *, reason: str) -> None:
         super().__init__(text, stage="guard")
         self.reason = reason
+
+
+class RelayError(LaserSellError):
+    """Something went wrong between us, Redis, and the relay's publisher."""
+
+
+class RelayConnectError(RelayError, ConnectionError):
+    """Redis could not be reached, or did not do what it was asked."""
+
+
+class RelayAuthenticationError(RelayConnectError):
+    """Redis did not accept the user name or the password."""
+
+
+class RelayTlsError(RelayConnectError):
+    """One side speaks TLS and the other does not, or the certificate is not trusted."""
+
+
+class RelayVersionError(RelayError):
+    """
+    Redis is too old.
+
+    Attributes:
+        version: What it said it is.
+    """
+
+    def __init__(self, text: str, *, version: str) -> None:
+        super().__init__(text)
+        self.version = version
+
+
+class RelayTimeoutError(RelayError, TimeoutError):
+    """No publisher answered a command in time; it may still be carried out."""

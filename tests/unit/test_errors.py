@@ -37,6 +37,12 @@ ERRORS: list[errors.LaserSellError] = [
         "text", stage="submit", target="rpc", is_retryable=True, detail={"code": 1}
     ),
     errors.GuardRefusedError("text", reason="unknown_program"),
+    errors.RelayError("text"),
+    errors.RelayConnectError("text"),
+    errors.RelayAuthenticationError("text"),
+    errors.RelayTlsError("text"),
+    errors.RelayVersionError("text", version="5.0.7"),
+    errors.RelayTimeoutError("text"),
 ]
 
 
@@ -73,6 +79,8 @@ def test_every_error_is_a_laser_sell_error(error: errors.LaserSellError) -> None
         (errors.StreamLostError, ConnectionError),
         (errors.NotConnectedError, ConnectionError),
         (errors.DecodeError, ValueError),
+        (errors.RelayConnectError, ConnectionError),
+        (errors.RelayTimeoutError, TimeoutError),
     ],
 )
 def test_errors_are_what_their_readers_expect(
@@ -94,6 +102,11 @@ def test_errors_are_what_their_readers_expect(
         (errors.NotConnectedError, errors.StreamError),
         (errors.HoldFullError, errors.StreamError),
         (errors.GuardRefusedError, errors.TxError),
+        (errors.RelayConnectError, errors.RelayError),
+        (errors.RelayAuthenticationError, errors.RelayConnectError),
+        (errors.RelayTlsError, errors.RelayConnectError),
+        (errors.RelayVersionError, errors.RelayError),
+        (errors.RelayTimeoutError, errors.RelayError),
     ],
 )
 def test_the_tree_is_the_documented_one(
