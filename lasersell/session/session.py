@@ -19,6 +19,7 @@ from lasersell.session.core import DeadlineSettings, SessionCore
 from lasersell.session.dispatch import Dispatcher
 from lasersell.session.events import StreamEvent
 from lasersell.session.exclusive import Exclusive, claim
+from lasersell.session.observers import Hook, Observation, Observers
 from lasersell.session.positions import PositionHandle
 from lasersell.stream.client import (
     CLOSE_TIMEOUT,
@@ -56,6 +57,7 @@ class StreamSession(StreamHandle[StreamEvent]):
         self._callbacks = CallbackRegistry()
         self._receiver = stream.lanes.receiver()
         self._dispatcher = Dispatcher(self._receiver, self._callbacks)
+        self._observers = Observers(stream.lanes)
 
     @classmethod
     def connect(
@@ -257,6 +259,34 @@ class StreamSession(StreamHandle[StreamEvent]):
         """
         self._dispatcher.start()
 
+    # Observing
+
+    def observe(self, hook: Hook, *, low: bool = False) -> Observation:
+        """
+        Call ``hook`` with every event of the high lane from now on, beside its consumer.
+
+        For tracing, alerts, recorders: it takes no event away from ``recv()`` or the
+        callbacks, and delays none. All hooks of a session share one thread of their
+        own, which ends with the session or its last hook. A hook that raises is logged
+        and called again; what the hooks are too slow for is dropped, oldest first, and
+        counted. Any thread may call this; it does not block.
+
+        Args:
+            hook: Called with a :class:`StreamEvent`.
+            low: Whether it also gets the events of the low lane, such as
+                ``pnl_update``, also those that the lane drops. They come in batches,
+                up to 50 ms late.
+
+        Returns:
+            What stops it, also a context manager.
+
+        Raises:
+            ConfigurationError: The hook cannot be called.
+            ForkedError: This is not the process that connected.
+        """
+        with self._stream.calling():
+            return self._observers.add(hook, low=low)
+
     # Positions
 
     def positions(self) -> list[PositionHandle]:
@@ -440,11 +470,12 @@ class StreamSession(StreamHandle[StreamEvent]):
         """
         Close the session; see :meth:`lasersell.stream.client.StreamHandle.close`.
 
-        Callbacks under way are waited for too, unless this is one.
+        Callbacks and hooks under way are waited for too, unless this is one.
         """
         deadline = Deadline(timeout)
         super().close(*args, timeout=timeout)
         self._dispatcher.join(deadline.remaining() or 0.0)
+        self._observers.join(deadline.remaining() or 0.0)
 
     def __enter__(self) -> StreamSession:
         return self

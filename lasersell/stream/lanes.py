@@ -23,7 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from threading import get_ident
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import attrs
 
@@ -31,7 +31,7 @@ from lasersell._clock import SYSTEM_CLOCK, Clock, Deadline
 from lasersell._mailbox import Doorbell
 from lasersell.errors import ConcurrencyError, LaserSellError, StreamError
 
-__all__ = ["LaneStats", "Lanes", "Receiver"]
+__all__ = ["LaneStats", "Lanes", "Receiver", "Tap"]
 
 E = TypeVar("E")
 
@@ -48,6 +48,16 @@ class LaneStats:
     """Events that a newer one displaced; always 0 in the high lane."""
     high_water: int
     """The most that ever waited."""
+
+
+class Tap(Protocol[E]):
+    """Sees what is put into the lanes. Called under their mutex; must not block."""
+
+    def put(self, highs: list[E], lows: list[E]) -> None:
+        """See a batch."""
+
+    def end(self) -> None:
+        """See the end."""
 
 
 class Lanes(Generic[E]):
@@ -84,6 +94,8 @@ class Lanes(Generic[E]):
         self.error: LaserSellError | None = None
         """Why it ended; None when in order."""
         self.low_taken = 0
+        self.tap: Tap[E] | None = None
+        """What else sees every event; one look per batch while there is none."""
         self._resume_at = high_capacity // 2
         self._on_room: Callable[[], None] = lambda: None
         self._high: queue.Queue[E] = queue.Queue()
@@ -123,6 +135,8 @@ class Lanes(Generic[E]):
                 self._high.queue.extend(highs)
                 self._high_put += len(highs)
                 self._high_water = max(self._high_water, len(self._high.queue))
+            if self.tap is not None:
+                self.tap.put(highs, lows)
         self.ring()
 
     def put_within_bound(
@@ -186,6 +200,8 @@ class Lanes(Generic[E]):
             if not self.ended:
                 self.error = error
                 self.ended = True
+            if self.tap is not None:
+                self.tap.end()
         self.ring()
 
     def ring(self) -> None:

@@ -227,6 +227,8 @@ class Supervisor(Generic[E]):
         self.error: LaserSellError | None = None
         self.limits: Limits | None = None
         self.session_id: int | None = None
+        self.hello_waits_for_configure = False
+        """Whether the server greets only once it has ``configure``, as last seen."""
         self.round_trips = RoundTrips(clock)
         self.chores: Chores = _NoChores()
         self.on_untracked: Callable[[str], None] = lambda _: None
@@ -251,7 +253,6 @@ class Supervisor(Generic[E]):
         self._link: _Link[E] | None = None
         self._backoff = Backoff(options.jitter)
         self._verdicts = Judge(options.rejoin_timeout)
-        self._hello_waits_for_configure = False
         self._connections = 0
         self._attempts = 0
         self._lost_at_ms = 0
@@ -467,8 +468,10 @@ class Supervisor(Generic[E]):
                 verdict, delay = self._leave(link, lost)
             if verdict is Verdict.FATAL:
                 return failure
-            log.info("%s; next try in %.1f seconds", failure, delay)
-            self._set_state("reconnecting")
+            why = f"{failure}; next try in {delay:.1f} seconds"
+            if self.state == "reconnecting":
+                log.debug("stream %d is still away: %s", self._number, why)
+            self._set_state("reconnecting", why)
             self._pause(delay)
 
     # Connecting
@@ -479,7 +482,7 @@ class Supervisor(Generic[E]):
             self.options, self._wakeup, self.clock, on_backlog=self.poke
         )
         transport.open(deadline)
-        grace = 0.0 if self._hello_waits_for_configure else self.options.hello_grace
+        grace = 0.0 if self.hello_waits_for_configure else self.options.hello_grace
         try:
             greeting = Handshake(
                 transport,
@@ -500,7 +503,7 @@ class Supervisor(Generic[E]):
         hello = greeting.hello
         attempts, self._attempts = self._attempts, 0
         self._connections += 1
-        self._hello_waits_for_configure = greeting.hello_waited
+        self.hello_waits_for_configure = greeting.hello_waited
         self.limits, self.session_id = hello.limits, hello.session_id
         self.round_trips.greeted(hello)
         messages: list[Message] = [
@@ -530,7 +533,10 @@ class Supervisor(Generic[E]):
         updates, results = self.recall.news_since(greeting.told)
         transport.post(Opcode.TEXT, *map(_encoded_late, updates))
         self._write_soon(link, results)
-        self._set_state("live")
+        self._set_state(
+            "live",
+            f"connected to {self.options.endpoint} as session {hello.session_id}",
+        )
         # Who sees this finds the stream live.
         self._deliver(*messages)
         try:
@@ -539,9 +545,6 @@ class Supervisor(Generic[E]):
             # Whoever has seen it live is told that it was lost.
             lost = StreamLostError(f"no thread can be started to read: {error}")
             self._mailbox.put(_Ended(reader, lost))
-        log.info(
-            "connected to %s as session %d", self.options.endpoint, hello.session_id
-        )
         if self._connections == 1:
             self.first_word.put(None)
         return link
@@ -579,7 +582,9 @@ class Supervisor(Generic[E]):
                 Resynced: lambda _: self.recall.resynced(self.clock.monotonic()),
                 # Not set where it is posted: bytes that come in between would
                 # have Fresh delivered before Stale.
-                Stale: lambda _: self._set_state("stale"),
+                Stale: lambda stale: self._set_state(
+                    "stale", f"no byte for {stale.silent_sec:.1f} seconds"
+                ),
             },
             on_batch=self._freshen,
             on_end=lambda error: self._mailbox.put(_Ended(reader, error)),
@@ -591,7 +596,7 @@ class Supervisor(Generic[E]):
     def _freshen(self) -> tuple[Message, ...]:
         if self.state != "stale":
             return ()
-        self._set_state("live")
+        self._set_state("live", "the server speaks again")
         return (Fresh(),)
 
     def _accepted(self) -> None:
@@ -802,10 +807,10 @@ class Supervisor(Generic[E]):
         if highs or lows:
             self.lanes.put(highs, lows)
 
-    def _set_state(self, state: State) -> None:
+    def _set_state(self, state: State, why: str) -> None:
         if self.state != state:
             self.state = state
-            log.info("the stream is %s", state)
+            log.info("stream %d is %s: %s", self._number, state, why)
 
     # The end
 
@@ -816,7 +821,10 @@ class Supervisor(Generic[E]):
             self._take_down(link)
         self._closing = True
         self.error = error
-        self._set_state("closed" if error is None else "failed")
+        if error is None:
+            self._set_state("closed", "as it was asked to")
+        else:
+            self._set_state("failed", str(error))
         self.lanes.end(error)
         self.chores.stop()
         self.first_word.put(error)
