@@ -16,6 +16,7 @@ import contextlib
 import itertools
 import os
 import socket
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -23,6 +24,14 @@ from collections.abc import Callable
 __all__ = ["close_in_child", "next_number", "no_fork", "start_thread"]
 
 _numbers = itertools.count(1)
+
+
+if not getattr(sys, "_is_gil_enabled", lambda: True)():
+    # Lanes, stats and flags are shared without a lock: each step of a thread is whole.
+    raise ImportError(
+        "lasersell does not support free-threaded Python yet: events could be lost "
+        "between two threads; use an ordinary build, or start Python with PYTHON_GIL=1"
+    )
 
 _sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 

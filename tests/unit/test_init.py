@@ -30,6 +30,16 @@ def test_importing_the_package_is_light() -> None:
     assert result.stdout.strip() == ""
 
 
+def test_a_python_without_gil_is_refused_at_import() -> None:
+    """The lanes would lose events there; the error says what to use."""
+    code = "import sys; sys._is_gil_enabled = lambda: False; import lasersell"
+    result = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert "does not support free-threaded Python yet" in result.stderr
+
+
 def test_types_are_checked_for_the_oldest_python() -> None:
     """What the package says it needs is what mypy takes the standard library of."""
     project = Path(__file__).parents[2] / "pyproject.toml"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -263,14 +264,22 @@ def test_the_end_of_the_connection_is_a_failed_connect(
 
 def test_a_reset_after_hello_is_a_failed_connect(wakeup: Wakeup) -> None:
     """A write of configure that fails is one clear error of the connect."""
+    is_read, is_reset = threading.Event(), threading.Event()
 
     def script(peer: Peer) -> None:
         peer.upgrade()
         peer.send(hello_frame())
+        assert is_read.wait(_PATIENCE)
         peer.reset()
+        is_reset.set()
+
+    def configure() -> Configure:
+        is_read.set()
+        assert is_reset.wait(_PATIENCE)
+        return _TOLD
 
     with pytest.raises(ConnectError, match="hung up during the handshake"):
-        _shake(script, wakeup)
+        _shake(script, wakeup, configure=configure)
 
 
 # Called off, or out of time
