@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from solders.keypair import Keypair
 
-from lasersell._clock import Deadline
-from lasersell._threads import start_thread
 from lasersell.sim import SimServer
 from tests.integration.autoexit.rpc import ChainRpc
+from tests.programs import PATIENCE
+from tests.programs import Program as Daemon
 
-__all__ = ["API_KEY", "Daemon", "DaemonHome"]
+__all__ = ["API_KEY", "PATIENCE", "Daemon", "DaemonHome"]
 
 API_KEY = "sk-made-up-for-tests-7f3a"
-PATIENCE = 20.0
 
 _COMMAND = [sys.executable, "-c", "from lasersell.cli.main import main; main()"]
 _CONFIG = """
@@ -50,62 +46,6 @@ path = "{journal}"
 [run]
 {run}
 """
-
-
-class Daemon:
-    """
-    A running ``lasersell run``; its log is read by a thread.
-
-    Args:
-        process: The process, its standard error a pipe.
-    """
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
-        self._lines: list[str] = []
-        self._changed = threading.Condition()
-        self._reader = start_thread("daemon-log", self._read)
-
-    @property
-    def log(self) -> str:
-        """What it has logged."""
-        with self._changed:
-            return "".join(self._lines)
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            with self._changed:
-                self._lines.append(line)
-                self._changed.notify_all()
-
-    def wait_for(self, pattern: str, timeout: float = PATIENCE) -> None:
-        """Wait until the log has what a pattern says."""
-        deadline = Deadline(timeout)
-        with self._changed:
-            while not re.search(pattern, "".join(self._lines)):
-                assert not deadline.has_passed(), f"no {pattern!r} in {self.log}"
-                self._changed.wait(deadline.remaining())
-
-    def end(self, *signals: int) -> int:
-        """Send signals, and return the exit code."""
-        for number in signals:
-            self.process.send_signal(number)
-        try:
-            return self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            # Python's fault handler then shows what each thread is at.
-            self.process.send_signal(signal.SIGABRT)
-            self._reader.join(PATIENCE)
-            raise AssertionError(f"it did not end: {self.log}") from None
-        finally:
-            self.process.kill()
-            self._reader.join(PATIENCE)
-
-    def kill(self) -> None:
-        """Kill it, and wait until it is gone."""
-        self.process.kill()
-        self.process.wait(PATIENCE)
 
 
 class DaemonHome:

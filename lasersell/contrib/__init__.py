@@ -1,0 +1,1 @@
+"""Where the stream meets other people's programs; each module says which extra it needs."""

@@ -1,0 +1,85 @@
+"""gunicorn with four workers: one stream, whoever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+from itertools import product
+
+import pytest
+
+from lasersell._clock import SYSTEM_CLOCK
+from lasersell.sim import SimServer
+from tests.integration.contrib.servers import SITE, Home, Server
+from tests.integration.contrib.site.notes import WALLET
+
+WORKERS = 4
+TAKEOVER_SEC = 3.0
+STOP_SEC = 3.0
+
+APPLICATIONS = {
+    "django": f"{SITE}.wsgi:application",
+    "flask": f"{SITE}.flask_app:app",
+}
+ALL = list(product(APPLICATIONS, ("sync", "gthread"), (False, True)))
+
+
+def command(application: str, worker_class: str, preload: bool) -> list[str]:
+    """Return the command line of a gunicorn."""
+    return [
+        "gunicorn",
+        APPLICATIONS[application],
+        "--config=tests/integration/contrib/site/gunicorn.conf.py",
+        "--bind=127.0.0.1:0",
+        f"--workers={WORKERS}",
+        f"--worker-class={worker_class}",
+        "--threads=2" if worker_class == "gthread" else "--threads=1",
+        *(["--preload"] if preload else []),
+    ]
+
+
+def live_through(home: Home, sim: SimServer, server: Server) -> None:
+    """Have an exit, kill the leader, have another exit, and stop."""
+    first = sim.buy(WALLET)
+    leader = home.box.wait_for("connected")["pid"]
+    server.wait_until(lambda _: len(server.stand_bys()) >= WORKERS - 1)
+    sim.set_profit(first, 10.0)
+    assert home.box.wait_for("exit_signal_with_tx")["pid"] == leader
+    sim.sell(first)
+    home.box.wait_for("position_closed")
+    assert sim.connection_count == len(sim.upgrades.entries()) == 1
+
+    second = sim.buy(WALLET)
+    home.box.wait_for("position_opened", second.token_account)
+    started = SYSTEM_CLOCK.monotonic()
+    os.kill(leader, signal.SIGKILL)
+    successor = home.box.wait_for("connected")["pid"]
+    assert SYSTEM_CLOCK.monotonic() - started < TAKEOVER_SEC
+    assert successor != leader
+    sim.set_profit(second, 10.0)
+    assert home.box.wait_for("exit_signal_with_tx")["pid"] == successor
+    sim.sell(second)
+    home.box.wait_for("position_closed")
+
+    assert server.get() in ("leading", "standing by", "idle")
+    assert server.press_ctrl_c() < STOP_SEC
+    sim.wait_for_connections(0)
+    exits = [note["account"] for note in home.box.of("exit_signal_with_tx")]
+    assert exits == [first.token_account, second.token_account]
+    assert len(sim.upgrades.entries()) == 2
+
+
+def test_one_worker_leads(home: Home, sim: SimServer) -> None:
+    """One worker has the stream; killed, another takes over; Ctrl-C ends them all."""
+    with home.run(*command("django", "gthread", True)) as server:
+        live_through(home, sim, server)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("application", "worker_class", "preload"), ALL)
+def test_every_combination(
+    home: Home, sim: SimServer, application: str, worker_class: str, preload: bool
+) -> None:
+    """The same holds for each framework, kind of worker, and moment of loading."""
+    with home.run(*command(application, worker_class, preload)) as server:
+        live_through(home, sim, server)
