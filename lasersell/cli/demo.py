@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-import click
 from rich.console import Console
 
 from lasersell._clock import SYSTEM_CLOCK, Deadline
+from lasersell.cli.common import Common, command, pass_common
 from lasersell.cli.demo_record import Record
 from lasersell.cli.demo_scenario import (
     DEADLINE_SEC,
@@ -29,9 +29,9 @@ _AT_MOST_SEC = 20.0
 _SALE_LANDS_MS = 400
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def demo(as_json: bool) -> None:
+@command()
+@pass_common
+def demo(common: Common) -> None:
     """
     Show a session against an embedded server, in at most 20 s.
 
@@ -40,7 +40,7 @@ def demo(as_json: bool) -> None:
     only if every one of them did.
     """
     record = Record()
-    with _view(as_json) as view, _server() as server:
+    with _view(common.as_json) as view, _server() as server:
         _play(server, record, view)
         view.conclude(record)
     sys.exit(0 if record.is_success else 1)

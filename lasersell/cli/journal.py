@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from lasersell.cli.common import Common, command, pass_common
 from lasersell.exits.config import default_journal
 from lasersell.exits.journal_report import (
     BuyReport,
@@ -25,7 +26,7 @@ __all__ = ["journal"]
 _QUOTE_DECIMALS = {"SOL": 9, "USD1": 6}
 
 
-@click.command()
+@command()
 @click.argument("path", type=click.Path(path_type=Path), required=False)
 @click.option("--buys", is_flag=True, help="Show mirror buys instead of exits.")
 @click.option("--wallet", metavar="PUBKEY", help="Only of this wallet.")
@@ -55,7 +56,9 @@ _QUOTE_DECIMALS = {"SOL": 9, "USD1": 6}
     default="-",
     help="Write to this file.",
 )
+@pass_common
 def journal(
+    common: Common,
     path: Path | None,
     buys: bool,
     wallet: str | None,
@@ -71,6 +74,8 @@ def journal(
 
     PATH is the journal; by default that of a daemon whose configuration names none.
     """
+    if common.as_json:
+        form = "json"
     wanted = Filter(
         wallet=wallet,
         mint=mint,

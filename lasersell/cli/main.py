@@ -17,7 +17,7 @@ def main() -> None:
 
         group(prog_name="lasersell")
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("click", "rich"):
+        if (error.name or "").partition(".")[0] != "click":
             raise
         missing = MissingExtraError("the command line", "cli")
         print(f"Error: {missing}", file=sys.stderr)

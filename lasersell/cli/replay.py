@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from lasersell.cli.common import Common, command, pass_common
 from lasersell.cli.serving import serve, wait_for_ever
 from lasersell.testing import Replay
 
 __all__ = ["replay"]
 
 
-@click.command()
+@command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--speed",
@@ -25,7 +26,8 @@ __all__ = ["replay"]
 @click.option(
     "--port", default=8082, show_default=True, help="Port; 0 takes a free one."
 )
-def replay(file: Path, speed: float, host: str, port: int) -> None:
+@pass_common
+def replay(common: Common, file: Path, speed: float, host: str, port: int) -> None:
     """
     Serve the recording in FILE as a stream, until Ctrl-C.
 
@@ -36,4 +38,5 @@ def replay(file: Path, speed: float, host: str, port: int) -> None:
         Replay(file, speed=speed, host=host, port=port),
         lambda running: f"serving {file} at {running.url}, Ctrl-C ends it",
         wait_for_ever,
+        common,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,28 @@ from typing import Any
 import attrs
 import click
 
+from lasersell.cli.attach import SnapshotServer, socket_path
+from lasersell.cli.codes import (
+    EXIT_CODES,
+    FAILED,
+    IN_USE,
+    LEFT_UNDER_WAY,
+    STOPPED,
+    code_of,
+    code_table,
+)
+from lasersell.cli.common import Common, command, force_option, pass_common
+from lasersell.cli.monitor import EventLog, Monitor
 from lasersell.cli.notify import notify
 from lasersell.cli.signals import Signals
 from lasersell.errors import (
-    AuthenticationError,
     ConfigurationError,
     LaserSellError,
     MissingExtraError,
     SessionInUseError,
 )
 from lasersell.exits.accounts import AccountReader
+from lasersell.exits.auto_events import AutoExitEvent
 from lasersell.exits.auto_exit import AutoExit
 from lasersell.exits.config import RunConfig, load_config
 from lasersell.exits.connect import connect_with_wallets
@@ -31,28 +42,9 @@ from lasersell.exits.submit import Submitter
 from lasersell.session.exclusive import KeyHold, hold
 from lasersell.session.session import StreamSession
 
-__all__ = ["EXIT_CODES", "run"]
+__all__ = ["run"]
 
 log = logging.getLogger(__name__)
-
-STOPPED = 0
-FAILED = 1
-MISTAKE = 2
-NOT_ACCEPTED = 3
-STREAM_ENDED = 4
-LEFT_UNDER_WAY = 5
-IN_USE = 6
-
-EXIT_CODES = {
-    STOPPED: "stopped as asked, nothing left under way",
-    FAILED: "a mistake of ours; the log has the traceback",
-    MISTAKE: "a mistake in the configuration or the command",
-    NOT_ACCEPTED: "the API key was refused",
-    STREAM_ENDED: "the stream, or the API, could not be reached or ended for good",
-    LEFT_UNDER_WAY: "stopped with transactions under way; the next run sees to them",
-    IN_USE: "another process does it already, and --no-stand-by was given",
-}
-"""What an exit code means."""
 
 
 class _Busy(Exception):
@@ -63,11 +55,7 @@ class _Stopped(Exception):
     """A signal came before there was anything to finish."""
 
 
-@click.command(
-    epilog="Exit codes: "
-    + "; ".join(f"{code}: {meaning}" for code, meaning in EXIT_CODES.items())
-    + "."
-)
+@command(epilog=code_table(*EXIT_CODES), log_level="info")
 @click.option(
     "-c",
     "--config",
@@ -85,69 +73,63 @@ class _Stopped(Exception):
     show_default=True,
     help="Wait while another process does the same, and take over when it ends.",
 )
-@click.option(
-    "--log-level",
-    type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
-)
-def run(path: Path, check: bool, dry_run: bool, stand_by: bool, log_level: str) -> None:
+@force_option
+@pass_common
+def run(
+    common: Common, path: Path, check: bool, dry_run: bool, stand_by: bool, force: bool
+) -> None:
     """
     Sell each position that an exit signal names, exactly once, until stopped.
 
-    SIGTERM and Ctrl-C finish what is under way; a second one does not wait.
+    SIGTERM and Ctrl-C finish what is under way; a second one does not wait. While it
+    runs, `lasersell watch` shows what it does. With --json its log is JSON.
+
+    --force does not let two sell for one wallet.
     """
-    config = load_config(path)
+    config = load_config(path, endpoint=common.endpoint, api_key=common.api_key)
     if dry_run:
         settings = attrs.evolve(config.settings, dry_run=True)
         config = attrs.evolve(config, settings=settings)
     if check:
-        _check(config)
+        _check(config, common)
         return
-    _log_to_stderr(log_level)
-    sys.exit(_run(config, stand_by=stand_by))
+    sys.exit(_run(config, stand_by=stand_by, force=force))
 
 
-def _check(config: RunConfig) -> None:
+def _check(config: RunConfig, common: Common) -> None:
+    under_way = 0
     if config.journal.exists():
         with JournalReader(config.journal) as reader:
-            under_way = [sale for sale in reader.sales() if sale.outcome is None]
-        click.echo(f"journal: {config.journal}, {len(under_way)} exits under way")
-    else:
-        click.echo(f"journal: {config.journal}, to be made")
-    click.echo(f"stream: {config.client.options.endpoint}")
-    click.echo(f"wallets: {', '.join(config.wallets)}")
-    click.echo(f"targets: {', '.join(target.label for target in config.targets)}")
-    click.echo(f"mirror buys: {'on' if config.mirror_buys else 'off'}")
-    click.echo(f"dry run: {'yes' if config.settings.dry_run else 'no'}")
-    click.echo("the configuration is good")
+            under_way = sum(sale.outcome is None for sale in reader.sales())
+    facts = {
+        "journal": str(config.journal),
+        "exits under way": under_way,
+        "stream": config.client.options.endpoint,
+        "wallets": list(config.wallets),
+        "targets": [target.label for target in config.targets],
+        "mirror buys": config.mirror_buys is not None,
+        "dry run": config.settings.dry_run,
+    }
+    told = [f"{name}: {_told(value)}" for name, value in facts.items()]
+    text = "\n".join([*told, "the configuration is good"])
+    common.announce(text, **{name.replace(" ", "_"): v for name, v in facts.items()})
 
 
-def _log_to_stderr(level: str) -> None:
-    # The journal of systemd has a time of its own.
-    has_time = "JOURNAL_STREAM" in os.environ
-    stamp = "" if has_time else "%(asctime)s "
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        logging.Formatter(f"{stamp}%(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
-    )
-    logger = logging.getLogger("lasersell")
-    logger.addHandler(handler)
-    logger.setLevel(level.upper())
-    logger.propagate = False
+def _told(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(value) if isinstance(value, list) else str(value)
 
 
-def _run(config: RunConfig, *, stand_by: bool) -> int:
+def _run(config: RunConfig, *, stand_by: bool, force: bool) -> int:
     with Signals() as signals:
         try:
-            code = _Daemon(config, signals, stand_by=stand_by).run()
+            code = _Daemon(config, signals, stand_by=stand_by, force=force).run()
         except (ConfigurationError, MissingExtraError):
             raise
         except LaserSellError as error:
             log.error("%s", error)
-            return (
-                NOT_ACCEPTED if isinstance(error, AuthenticationError) else STREAM_ENDED
-            )
+            return code_of(error)
         except _Busy as error:
             log.error("%s", error)
             return IN_USE
@@ -168,12 +150,17 @@ class _Daemon:
         config: What to do.
         signals: Who asks us to end.
         stand_by: Whether to wait while another process does it.
+        force: Whether to open a stream even if another process holds that of the key.
     """
 
-    def __init__(self, config: RunConfig, signals: Signals, *, stand_by: bool) -> None:
+    def __init__(
+        self, config: RunConfig, signals: Signals, *, stand_by: bool, force: bool
+    ) -> None:
         self._config = config
         self._signals = signals
         self._stand_by = stand_by
+        self._force = force
+        self._events = EventLog()
         self._stack = contextlib.ExitStack()
 
     def run(self) -> int:
@@ -188,7 +175,9 @@ class _Daemon:
             # also where the service allows both of them a stream.
             self._hold(f"wallet {wallet}", f"the wallet {wallet}", slots=1)
         key = config.client.options.api_key.reveal()
-        key_hold = self._hold(key, "the stream of this API key")
+        key_hold = None
+        if not self._force:
+            key_hold = self._hold(key, "the stream of this API key")
         if config.api is not None:
             self._stack.enter_context(config.api)
         submitter = self._stack.enter_context(
@@ -196,11 +185,22 @@ class _Daemon:
         )
         accounts = self._stack.enter_context(AccountReader(_rpc_of(config)))
         session = self._stack.enter_context(self._connect())
-        if session.limits is not None:
-            key_hold.allow(session.limits.max_sessions_per_api_key)
-        auto = _auto_exit(config, session, submitter, accounts)
+        if key_hold is not None:
+            self._let_watch(session, key, key_hold)
+        auto = _auto_exit(config, session, submitter, accounts, self._events)
         submitter.keep_warm()
         return self._serve(session, auto)
+
+    def _let_watch(self, session: StreamSession, key: str, key_hold: KeyHold) -> None:
+        """Tell other processes what we hold, and show those of this user what we do."""
+        if session.limits is not None:
+            key_hold.allow(session.limits.max_sessions_per_api_key)
+        config = self._config
+        monitor = Monitor(
+            session, config.client.options.endpoint, config.wallets, self._events
+        )
+        path = socket_path(key, key_hold.slot)
+        self._stack.enter_context(SnapshotServer(path, monitor.snapshot))
 
     def _hold(self, key: str, what: str, slots: int | None = None) -> KeyHold:
         try:
@@ -259,6 +259,7 @@ def _auto_exit(
     session: StreamSession,
     submitter: Submitter,
     accounts: AccountSource,
+    events: EventLog,
 ) -> AutoExit:
     kill_file = config.run.kill_file
     return AutoExit(
@@ -273,4 +274,11 @@ def _auto_exit(
         mirror_buys=config.mirror_buys,
         loss_cap=config.loss_cap,
         kill_file=None if kill_file is None else Path(kill_file).expanduser(),
+        on_event=lambda event: _say(event, events),
     )
+
+
+def _say(event: AutoExitEvent, events: EventLog) -> None:
+    # That a signal came, the session has told already.
+    if event.type != "signal":
+        events.say(str(event), "warning" if event.is_warning else "plain")

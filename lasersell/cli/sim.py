@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from typing import Literal
 
 import click
 
+from lasersell.cli.common import Common, command, pass_common
 from lasersell.cli.serving import serve
 from lasersell.protocol.server import PositionClosed
 from lasersell.sim import DEFAULT_LIMITS, TIERS, SimServer
@@ -20,7 +19,8 @@ _VOLATILITY_PCT = 0.3
 _SALE_LANDS_MS = 2000
 
 
-@click.command()
+# What happens is what it prints.
+@command(log_level="info", log_to="stdout")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Listen here.")
 @click.option(
     "--port", default=8082, show_default=True, help="Port; 0 takes a free one."
@@ -61,7 +61,9 @@ _SALE_LANDS_MS = 2000
     type=click.Choice(list(TIERS)),
     help="Limits and gifts of a tier; by default those of the specification.",
 )
+@pass_common
 def sim(
+    common: Common,
     host: str,
     port: int,
     seed: int,
@@ -76,7 +78,10 @@ def sim(
 
     A wallet that is configured gets a few positions, whose prices walk at random;
     the sale of an exit signal lands by itself after 2 s, and another buy follows.
+    With --api-key-file the key in it is accepted too, and no key that is not named.
     """
+    if common.api_key is not None:
+        api_keys = (*api_keys, common.api_key)
     server = SimServer(
         host=host,
         port=port,
@@ -93,11 +98,11 @@ def sim(
         trade_ticks=True,
         starter_holdings=_HOLDINGS,
     )
-    _log_to_stdout()
     serve(
         server,
         lambda running: f"serving at {running.url}, Ctrl-C ends it",
         _keep_buying,
+        common,
     )
 
 
@@ -105,11 +110,3 @@ def _keep_buying(server: SimServer) -> None:
     while True:
         closed = server.sent.wait_for(PositionClosed, timeout=None)
         server.buy(closed.wallet_pubkey)
-
-
-def _log_to_stdout() -> None:
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    logger = logging.getLogger("lasersell.sim")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)

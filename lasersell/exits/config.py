@@ -124,9 +124,16 @@ def default_journal() -> Path:
     return base / "lasersell" / "journal.db"
 
 
-def load_config(path: str | Path) -> RunConfig:
+def load_config(
+    path: str | Path, *, endpoint: str | None = None, api_key: str | None = None
+) -> RunConfig:
     """
     Read a configuration, and check everything that can be without a network.
+
+    Args:
+        path: The file.
+        endpoint: Where the stream is, whatever the file says.
+        api_key: The API key, whatever the file says.
 
     Raises:
         ConfigurationError: The file cannot be read, or something in it is wrong; names
@@ -137,6 +144,9 @@ def load_config(path: str | Path) -> RunConfig:
     try:
         check_names(tables, _TABLES)
         _refuse_secrets(tables, "")
+        tables = _with(tables, "stream", endpoint=endpoint, api_key=api_key)
+        if "api" in tables:
+            tables = _with(tables, "api", api_key=api_key)
         return _config(tables)
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from error
@@ -158,6 +168,17 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} is not TOML: {error}") from error
+
+
+def _with(tables: dict[str, Any], name: str, **given: str | None) -> dict[str, Any]:
+    """Return the tables with what is given in one of them, instead of what was there."""
+    known = {key: value for key, value in given.items() if value is not None}
+    kept = {
+        key: value
+        for key, value in table_of(tables, name).items()
+        if key.removesuffix(ENV) not in known
+    }
+    return {**tables, name: {**kept, **known}}
 
 
 def _refuse_secrets(value: Any, where: str) -> None:

@@ -40,6 +40,7 @@ __all__ = [
     "KeyHold",
     "claim",
     "hold",
+    "key_path",
     "lock_directory",
     "lock_file",
 ]
@@ -168,7 +169,7 @@ def hold(
     """
     if slots is not None:
         check_count("slots", slots)
-    prefix = lock_directory() / hashlib.sha256(key.encode()).hexdigest()[:32]
+    prefix = key_path(key)
     if not wait:
         return _take(prefix, slots)
     return _stand_by(prefix, slots, stop or threading.Event(), what)
@@ -278,6 +279,18 @@ def _is_alive(pid: int | None) -> bool:
         # Not allowed to signal it: then it is there.
         return isinstance(error, PermissionError)
     return True
+
+
+def key_path(key: str) -> Path:
+    """
+    Return what the files of a key begin with; only a hash of the key is in it.
+
+    Slot 0 is locked by the file with the suffix ``.0.lock``, and so on.
+
+    Raises:
+        ConfigurationError: The directory is not ours alone.
+    """
+    return lock_directory() / hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
 def lock_directory() -> Path:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from lasersell.cli.run import EXIT_CODES
+from lasersell.cli.codes import EXIT_CODES
 from lasersell.exits.auto_plan import AutoExitSettings
 
 _GUIDE = (Path(__file__).parents[3] / "docs" / "auto_exit.md").read_text(

@@ -13,7 +13,7 @@ import attrs
 import pytest
 
 from lasersell._clock import SYSTEM_CLOCK
-from lasersell.cli.run import (
+from lasersell.cli.codes import (
     IN_USE,
     LEFT_UNDER_WAY,
     MISTAKE,

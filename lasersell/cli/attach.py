@@ -1,0 +1,259 @@
+"""
+Look at a stream that another process holds: a local Unix socket beside its lock.
+
+Whoever holds a slot of a key serves snapshots at a socket next to the lock file of that
+slot, a line of JSON each, to whoever of the same user connects. It never reads from it:
+nobody can ask for anything that way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import logging
+import os
+import selectors
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from lasersell._threads import close_in_child, no_fork, start_thread
+from lasersell.cli.snapshot import Snapshot
+from lasersell.errors import DecodeError
+from lasersell.session.exclusive import key_path
+
+__all__ = ["Attachment", "SnapshotServer", "attach", "socket_path"]
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 0.25
+"""Seconds between two snapshots."""
+FIRST_PATIENCE = 2.0
+"""Seconds a holder has to send its first snapshot."""
+LINE_LIMIT = 16 * 1024 * 1024
+_SUFFIX = ".sock"
+_CHUNK = 1 << 16
+
+
+def socket_path(key: str, slot: int = 0) -> Path:
+    """Return where the holder of a slot of an API key serves its snapshots."""
+    return key_path(key).with_suffix(f".{slot}{_SUFFIX}")
+
+
+class SnapshotServer:
+    """
+    Serves snapshots at a Unix socket, read-only; a context manager.
+
+    A context in which it cannot serve, such as a path that is too long, is logged and
+    no error: whoever holds the stream has other things to do.
+
+    Args:
+        path: The socket, made for its owner only and removed in the end. Whoever is
+            left there from before must be gone, which holding the lock beside it shows.
+        snapshot: Returns what there is to see; called in a thread of ours, and only
+            while somebody looks.
+    """
+
+    def __init__(self, path: Path, snapshot: Callable[[], Snapshot]) -> None:
+        self._path = path
+        self._snapshot = snapshot
+        self._viewers: list[_Viewer] = []
+        self._thread: threading.Thread | None = None
+        self._listener: socket.socket | None = None
+        self._wake_receiver, self._wake_sender = socket.socketpair()
+
+    def __enter__(self) -> SnapshotServer:
+        try:
+            self._listener = _listen(self._path)
+        except OSError as error:
+            log.warning(
+                "nobody can attach to this process: no socket at %s (%s)",
+                self._path,
+                error.strerror or error,
+            )
+            return self
+        self._thread = start_thread("lasersell-attach", self._serve)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread is not None:
+            self._wake_sender.send(b"\0")
+            self._thread.join()
+            self._path.unlink(missing_ok=True)
+        for viewer in self._viewers:
+            viewer.close()
+        if self._listener is not None:
+            self._listener.close()
+        self._wake_sender.close()
+        self._wake_receiver.close()
+
+    def _serve(self) -> None:
+        assert self._listener is not None, "listening before the thread starts"
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._listener, selectors.EVENT_READ)
+            selector.register(self._wake_receiver, selectors.EVENT_READ)
+            while True:
+                # A look now and then, for prices move all the time.
+                ready = selector.select(INTERVAL if self._viewers else None)
+                woken = {key.fileobj for key, _ in ready}
+                if self._wake_receiver in woken:
+                    return
+                if self._listener in woken:
+                    self._accept(self._listener)
+                else:
+                    self._send()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError), no_fork:
+            sock, _ = listener.accept()
+            close_in_child(sock)
+            sock.setblocking(False)
+            self._viewers.append(_Viewer(sock))
+
+    def _send(self) -> None:
+        line = msgspec.json.encode(self._snapshot()) + b"\n"
+        here = []
+        for viewer in self._viewers:
+            if viewer.offer(line):
+                here.append(viewer)
+            else:
+                viewer.close()
+        self._viewers = here
+
+
+class _Viewer:
+    """Who looks. One that does not read misses snapshots and holds nobody up."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._unsent = b""
+
+    def offer(self, line: bytes) -> bool:
+        """Send what can be sent of this line or of the last one; tell whether it is there."""
+        self._unsent = self._unsent or line
+        try:
+            self._unsent = self._unsent[self._sock.send(self._unsent) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Hang up."""
+        self._sock.close()
+
+
+def _listen(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    with no_fork:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        close_in_child(listener)
+    try:
+        listener.bind(str(path))
+        # Before it listens: until then nobody can connect.
+        path.chmod(0o600)
+        listener.listen()
+        listener.setblocking(False)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+class Attachment:
+    """
+    The viewer's end; one thread uses it.
+
+    Args:
+        sock: Connected to a :class:`SnapshotServer`.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._unread = b""
+        self.is_over = False
+        """Whether the other process has ended or let go of the stream."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to wait for."""
+        return self._sock.fileno()
+
+    def first(self) -> Snapshot | None:
+        """Return the first snapshot; None if none came within ``FIRST_PATIENCE`` seconds."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._sock, selectors.EVENT_READ)
+            while selector.select(FIRST_PATIENCE) and not self.is_over:
+                snapshot = self.latest()
+                if snapshot is not None:
+                    return snapshot
+        return None
+
+    def latest(self) -> Snapshot | None:
+        """
+        Return the newest snapshot that has come; None if there is no newer one.
+
+        Never blocks.
+
+        Raises:
+            DecodeError: The other process speaks another version of this.
+        """
+        self._read()
+        whole, newline, rest = self._unread.rpartition(b"\n")
+        if not newline:
+            return None
+        self._unread = rest
+        try:
+            return msgspec.json.decode(whole.rpartition(b"\n")[2], type=Snapshot)
+        except msgspec.MsgspecError as error:
+            raise DecodeError(
+                f"the process that holds the stream speaks another version ({error}); "
+                "update both to the same one"
+            ) from error
+
+    def _read(self) -> None:
+        try:
+            while len(self._unread) < LINE_LIMIT:
+                data = self._sock.recv(_CHUNK)
+                if not data:
+                    break
+                self._unread += data
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self.is_over = True
+
+    def close(self) -> None:
+        """Hang up."""
+        self._sock.close()
+
+    def __enter__(self) -> Attachment:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def attach(key: str) -> Attachment | None:
+    """Connect to a process that holds a stream of an API key; None where there is none."""
+    if not hasattr(socket, "AF_UNIX"):
+        return None
+    prefix = glob.escape(os.fspath(key_path(key)))
+    for path in sorted(glob.glob(f"{prefix}.*{_SUFFIX}")):
+        with no_fork:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            close_in_child(sock)
+        try:
+            sock.settimeout(FIRST_PATIENCE)
+            sock.connect(path)
+        except OSError:
+            # Left behind by one that was killed.
+            sock.close()
+            continue
+        sock.setblocking(False)
+        return Attachment(sock)
+    return None
