@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from lasersell.errors import (
     ApiError,
     AuthenticationError,
@@ -37,6 +39,9 @@ from lasersell.session.session import StreamSession
 from lasersell.stream.client import StreamClient, StreamConnection, StreamLanes
 from lasersell.stream.options import StreamConfigure
 from lasersell.stream.sender import StreamSender
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
 
 __version__ = "0.1.0"
 
@@ -81,3 +86,18 @@ __all__ = [
     "WatchWallet",
     "__version__",
 ]
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """``%load_ext lasersell``; see :mod:`lasersell.contrib.jupyter`."""
+    # Needs an extra, and nobody but IPython calls this.
+    from lasersell.contrib import jupyter  # noqa: PLC0415
+
+    jupyter.load_ipython_extension(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """``%unload_ext lasersell``."""
+    from lasersell.contrib import jupyter  # noqa: PLC0415  as above
+
+    jupyter.unload_ipython_extension(shell)

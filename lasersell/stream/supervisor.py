@@ -72,7 +72,7 @@ from lasersell.stream.roundtrip import PendingPing, RoundTrips
 from lasersell.stream.transport import Transport
 from lasersell.stream.wakeup import Interrupted, Wakeup
 
-__all__ = ["Chores", "State", "StreamStats", "Supervisor"]
+__all__ = ["Chores", "State", "StreamStats", "Supervisor", "open_streams"]
 
 log = logging.getLogger(__name__)
 
@@ -838,6 +838,11 @@ class Supervisor(Generic[E]):
         if self.is_over:
             return "the stream is closed; connect again"
         return f"the stream is {self.state}; try again when it is live"
+
+
+def open_streams() -> list[Supervisor[Any]]:
+    """Return the streams of this process that have not ended; any thread may call this."""
+    return list(_alive)
 
 
 def _encoded_late(make: Callable[[], ClientMessage]) -> Callable[[], bytes]:
