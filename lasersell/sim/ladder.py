@@ -1,10 +1,11 @@
 """
-The take-profit ladder: which level sells how much, in either reading of section 7.6.
+The take-profit ladder: which level sells how much, in the readings of section 7.6.
 
-A level takes its share of what is left for it: what the position holds less what
-exits under way and armed slices already take. Levels are taken from the lowest
-up, each once; several may be taken on one tick. A ladder that is replaced by a
-different one starts over.
+A level takes its share of what is left for it, what the position holds less what
+exits under way and armed slices already take; or, in the other reading, of the whole
+that was left for its first level. Levels are taken from the lowest up, each once;
+several may be taken on one tick. A ladder that is replaced by a different one starts
+over.
 """
 
 from __future__ import annotations
@@ -14,15 +15,28 @@ from fractions import Fraction
 import attrs
 
 from lasersell.protocol.strategy import TakeProfitLevel
+from lasersell.sim.readings import Readings
 from lasersell.sim.valuation import Valuation
 
-__all__ = ["ArmedSlice", "LadderProgress", "share_of"]
+__all__ = ["ArmedSlice", "LadderProgress", "has_fallen_back", "share_of"]
+
+_USUAL = Readings()
 
 
 def share_of(tokens: int, percent: float) -> int:
     """Return that percentage of some tokens, exact and rounded down."""
     # str() gives the decimal that was meant: 33.3, not the binary float below it.
     return int(tokens * Fraction(str(percent)) / 100)
+
+
+def has_fallen_back(
+    value: Valuation, peak: Valuation, trail_pct: float, readings: Readings
+) -> bool:
+    """Tell whether a trail that is active is hit, at its boundary or below."""
+    fall_pct = value.fall_pct(peak)
+    if readings.trailing_boundary == "below":
+        return trail_pct < fall_pct
+    return trail_pct <= fall_pct
 
 
 @attrs.define
@@ -42,10 +56,6 @@ class ArmedSlice:
     trailing_stop_pct: float
     peak: Valuation
 
-    def has_fallen_back(self, value: Valuation) -> bool:
-        """Tell whether the trail is hit, at its boundary or below."""
-        return self.trailing_stop_pct <= value.fall_pct(self.peak)
-
 
 @attrs.define
 class LadderProgress:
@@ -54,6 +64,7 @@ class LadderProgress:
 
     Attributes:
         levels: The ladder.
+        whole: What was left for it when it began, in token atomic units.
         next_level: The level to be taken next.
         carried_tokens: What levels taken before should have sold and could not, in
             token atomic units; the liquidity guard's.
@@ -63,6 +74,7 @@ class LadderProgress:
     """
 
     levels: tuple[TakeProfitLevel, ...] = ()
+    whole: int = 0
     next_level: int = 0
     carried_tokens: int = 0
     trailing_stop_pct: float | None = None
@@ -84,10 +96,12 @@ class LadderProgress:
         self.next_level += 1
         return index, level
 
-    def take_slice(self, value: Valuation) -> ArmedSlice | None:
+    def take_slice(
+        self, value: Valuation, readings: Readings = _USUAL
+    ) -> ArmedSlice | None:
         """Return the lowest slice whose trail is hit; once."""
         for part in self.armed:
-            if part.has_fallen_back(value):
+            if has_fallen_back(value, part.peak, part.trailing_stop_pct, readings):
                 self.armed.remove(part)
                 return part
         return None
@@ -96,18 +110,28 @@ class LadderProgress:
         """Return what armed slices leave of some tokens."""
         return max(0, tokens - sum(part.tokens for part in self.armed))
 
-    def to_sell(self, tokens: int, sell_pct: float, sellable: int | None) -> int:
+    def to_sell(
+        self,
+        tokens: int,
+        sell_pct: float,
+        sellable: int | None,
+        readings: Readings = _USUAL,
+    ) -> int:
         """
         Return how much a level sells, which may be nothing.
 
         Args:
             tokens: What is left for it, in token atomic units.
-            sell_pct: Its share of that, before what levels below could not sell.
+            sell_pct: Its share of that, before what levels below could not sell; or
+                its share of the whole.
             sellable: The most that may be sold now; the rest is carried to the next
                 level. None is all.
+            readings: How the documents are read.
         """
         carried = min(self.carried_tokens, tokens)
-        wanted = carried + share_of(tokens - carried, sell_pct)
+        is_of_whole = readings.sell_pct == "position"
+        share = share_of(self.whole if is_of_whole else tokens - carried, sell_pct)
+        wanted = min(tokens, carried + share)
         sold = wanted if sellable is None else min(wanted, sellable)
         self.carried_tokens = wanted - sold
         return sold

@@ -1,8 +1,8 @@
 """
 Which of the documents holds, where two of them say what cannot both be true.
 
-Each default is the reading of the published wire types, which win where the
-specification is silent; the other readings can be chosen, because they change
+Each default is the reading of the published wire types or, where they are mute, of
+the document that says most; the other readings can be chosen, because they change
 when something is sold, and how much. Section numbers are those of the protocol
 facts this library was written from.
 """
@@ -46,11 +46,18 @@ class Readings:
         trailing: When a trailing stop becomes active (7.5). ``peak_reaches_trail``:
             once the peak is as high as the trail, as the worked table has it;
             ``peak_above_zero``: once there was any profit, as the text says.
+        trailing_boundary: When an active one fires (7.5). ``at``: the profit is as far
+            below the peak as the trail (worked tables, agent documentation);
+            ``below``: farther (the SDKs' own pages). Armed slices of a ladder too.
         ladder: What a level does whose own trailing stop is above 0 (7.6).
             ``sell``: it sells at its profit, then its trail becomes the position's,
             and the target is ignored (wire types, desktop pages); ``arm``: it sells
             nothing there but arms a trail for its slice, and the target still sells
             all that is left (API pages, command-line client).
+        sell_pct: What a level sells its percentage of (C32). ``remaining``: of what the
+            levels before it left (wire types, desktop pages); ``position``: of the
+            position as it was at the foot of the ladder, or all that is left if that
+            is less (a table of the API pages).
         breakeven: What ``breakeven_trail_pct`` X means (7.8). ``stop_at_entry``: once
             the profit was X, the stop moves to the entry (wire types, desktop
             pages); ``stop_below_entry``: once the profit was 0, a loss of X sells
@@ -78,7 +85,9 @@ class Readings:
     trailing: Literal["peak_reaches_trail", "peak_above_zero"] = _choice(
         "peak_reaches_trail", "peak_above_zero"
     )
+    trailing_boundary: Literal["at", "below"] = _choice("at", "below")
     ladder: Literal["sell", "arm"] = _choice("sell", "arm")
+    sell_pct: Literal["remaining", "position"] = _choice("remaining", "position")
     breakeven: Literal["stop_at_entry", "stop_below_entry"] = _choice(
         "stop_at_entry", "stop_below_entry"
     )

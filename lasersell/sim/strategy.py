@@ -25,7 +25,8 @@ the same tick, which the documents leave open, the first one wins:
    share of the peak; active once the peak reached the trail or, in the other
    reading, was above 0. The trail is that of the last level taken, if it gave one.
 
-Every boundary is inclusive and a percentage of 0 is off. A partial exit does not
+Every boundary is inclusive, but a trail's in one reading, and a percentage of 0 is
+off. A partial exit does not
 end the tick: the rules are asked again until none fires or everything is sold.
 For ``breakeven`` and ``liquidity_guard`` no reason was ever published; they are
 named after their fields. :mod:`lasersell.sim.readings` has the readings.
@@ -38,7 +39,7 @@ from collections.abc import Callable
 import attrs
 
 from lasersell.protocol.strategy import StrategyConfig, TakeProfitLevel
-from lasersell.sim.ladder import ArmedSlice, LadderProgress
+from lasersell.sim.ladder import ArmedSlice, LadderProgress, has_fallen_back
 from lasersell.sim.readings import Readings
 from lasersell.sim.valuation import Valuation
 
@@ -82,12 +83,12 @@ class ExitState:
         if self.ladder.armed:
             self.ladder.see(value)
 
-    def follow(self, levels: tuple[TakeProfitLevel, ...]) -> None:
-        """Go up this ladder; a ladder that is equal to the present one goes on."""
+    def follow(self, levels: tuple[TakeProfitLevel, ...], tokens: int) -> None:
+        """Go up this ladder with so much; one equal to the present one goes on."""
         if levels == self.ladder.levels:
             self.ladder.levels = levels
         else:
-            self.ladder = LadderProgress(levels)
+            self.ladder = LadderProgress(levels, tokens)
 
     @property
     def peak_pct(self) -> float:
@@ -152,7 +153,7 @@ class Rulebook:
         state.see(value)
         strategy = self.strategy
         if strategy.take_profit_levels is not state.ladder.levels:
-            state.follow(strategy.take_profit_levels)
+            state.follow(strategy.take_profit_levels, around.free_tokens)
         for rule in self._rules:
             decision = rule(strategy, value, state, around)
             if decision is not None:
@@ -246,13 +247,14 @@ def _to_sell(
         ladder.unarmed(around.free_tokens),
         sell_pct,
         around.sellable_tokens if shrinks else None,
+        around.readings,
     )
 
 
 def _slice_that_fell_back(
     value: Valuation, ladder: LadderProgress, around: Surroundings
 ) -> Exit | None:
-    part = ladder.take_slice(value)
+    part = ladder.take_slice(value, around.readings)
     if part is None:
         return None
     tokens = min(part.tokens, around.free_tokens)
@@ -270,7 +272,7 @@ def _trailing_stop(
         is_active = trail <= highest.profit_pct
     else:
         is_active = highest.profit_units > 0
-    fires = is_active and trail <= value.fall_pct(highest)
+    fires = is_active and has_fallen_back(value, highest, trail, around.readings)
     return Exit("trailing_stop") if fires else None
 
 

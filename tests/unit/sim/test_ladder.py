@@ -4,6 +4,7 @@ import pytest
 
 from lasersell.protocol.strategy import TakeProfitLevel
 from lasersell.sim.ladder import ArmedSlice, LadderProgress, share_of
+from lasersell.sim.readings import Readings
 from lasersell.sim.valuation import Valuation
 
 _LEVELS = (
@@ -77,3 +78,19 @@ def test_no_more_is_carried_than_is_held() -> None:
     """After the wallet sold by itself, what was carried is what is left at most."""
     ladder = LadderProgress(_LEVELS, carried_tokens=500)
     assert ladder.to_sell(100, 50, sellable=None) == 100
+
+
+def test_a_level_may_sell_of_the_whole_position() -> None:
+    """In the other reading 50 % is half of what the ladder began with, or all there is."""
+    ladder = LadderProgress(_LEVELS, whole=1000)
+    whole = Readings(sell_pct="position")
+    assert ladder.to_sell(750, 50, None, whole) == 500
+    assert ladder.to_sell(250, 50, None, whole) == 250
+
+
+def test_a_slice_at_its_boundary_may_be_kept() -> None:
+    """In the other reading a trail of 3 does not fire 3 points below the peak."""
+    below = Readings(trailing_boundary="below")
+    ladder = LadderProgress(_LEVELS, armed=[ArmedSlice(1, 100, 3.0, _at(50))])
+    assert ladder.take_slice(_at(47), below) is None
+    assert ladder.take_slice(_at(46), below) is not None

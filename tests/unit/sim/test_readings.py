@@ -27,10 +27,12 @@ def test_every_reading_explains_both_of_its_choices() -> None:
 
 
 def test_no_document_is_left_out_by_default() -> None:
-    """The defaults are those of the wire types, or of the API pages where they are mute."""
+    """The defaults are those of the wire types or, where they are mute, of who says most."""
     assert Readings() == Readings(
         trailing="peak_reaches_trail",
+        trailing_boundary="at",
         ladder="sell",
+        sell_pct="remaining",
         breakeven="stop_at_entry",
         liquidity_guard="shrink",
         mirror_sell="exit",

@@ -2,7 +2,9 @@
 The rules, against formulas written a second time, on random price paths.
 
 The formulas are those of section 7 of the protocol facts, in fractions. They see
-only what a client sees: the entry of ``position_opened``, and the profits.
+only what a client sees: entry and size of ``position_opened``, balances, and profits.
+Half of the paths walk at random, half in tenths of a percent, where they meet the
+boundaries of the rules; on half of each the sales land, on half they never do.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import attrs
 import pytest
 
 from lasersell.protocol.server import (
+    BalanceUpdate,
     ExitSignalWithTx,
     LiquiditySnapshot,
     PnlUpdate,
@@ -46,35 +49,62 @@ def _paths(*ranges: range) -> pytest.MarkDecorator:
     )
 
 
-@attrs.frozen
+@attrs.define
 class Path:
-    """What a client saw of one position."""
+    """
+    What a client saw of one position.
+
+    Attributes:
+        tokens: Its size when it was opened.
+        held: What is left of it.
+        entry: What that cost.
+        ticks: Its profit in percent, and its size, on each tick.
+        fired: Its exits.
+    """
 
     tokens: int
+    held: int
     entry: int
-    profits: list[int]
-    fired: list[Fired]
+    ticks: list[tuple[Fraction, int]] = attrs.field(factory=list)
+    fired: list[Fired] = attrs.field(factory=list)
 
-    def percent(self, tick: int) -> Fraction:
-        """Return the profit at a tick, in percent of the entry."""
-        return Fraction(100 * self.profits[tick], self.entry)
+    def see(self, message: ServerMessage) -> None:
+        """Take note of a message."""
+        if isinstance(message, BalanceUpdate) and message.tokens > 0:
+            self.entry = max(1, self.entry * message.tokens // self.held)
+            self.held = message.tokens
+        elif isinstance(message, PnlUpdate):
+            assert message.profit_units == message.proceeds_units - self.entry
+            percent = Fraction(100 * message.profit_units, self.entry)
+            self.ticks.append((percent, self.held))
+        elif isinstance(message, ExitSignalWithTx):
+            self.fired.append(_fired(len(self.ticks), message))
 
 
 def _play(seed: int, readings: Readings, strategy: StrategyConfig) -> Path:
-    """Let one position live on a random path; its exits never land."""
-    world = World(seed=seed, volatility_pct=2.5, readings=readings)
+    """Let one position live on a random path."""
+    world = World(
+        seed=seed,
+        volatility_pct=2.5,
+        readings=readings,
+        auto_sell_after_ms=0 if seed % 4 < 2 else None,
+    )
     world.configure(**attrs.asdict(strategy, recurse=False))
-    (opened,) = (m for m in world.buy(WALLET) if isinstance(m, PositionOpened))
-    profits, fired = [], []
-    for tick in range(_TICKS):
+    grid = None if seed % 2 else list(_on_a_grid(random.Random(f"grid:{seed}")))
+    bought = world.buy(WALLET, profits_pct=grid)
+    (opened,) = (m for m in bought if isinstance(m, PositionOpened))
+    path = Path(opened.tokens, opened.tokens, opened.entry_quote_units)
+    for _ in range(_TICKS):
         for message in world.tick():
-            if isinstance(message, PnlUpdate):
-                profits.append(message.profit_units)
-                spent = message.proceeds_units - message.profit_units
-                assert spent == opened.entry_quote_units
-            else:
-                fired.append(_fired(tick, message))
-    return Path(opened.tokens, opened.entry_quote_units, profits, fired)
+            path.see(message)
+    return path
+
+
+def _on_a_grid(rng: random.Random) -> Iterator[float]:
+    tenths = 0
+    for _ in range(_TICKS):
+        tenths += rng.randint(-30, 30)
+        yield tenths / 10
 
 
 def _fired(tick: int, message: ServerMessage) -> Fired:
@@ -105,6 +135,7 @@ class Formula:
 
     strategy: StrategyConfig
     readings: Readings
+    whole: int
     free: int
     peak: Fraction = Fraction(0)
     was_even: bool = False
@@ -145,15 +176,19 @@ class Formula:
 
     def _levels(self, tick: int, percent: Fraction) -> Iterator[Fired]:
         levels = self.strategy.take_profit_levels
-        while self.level < len(levels) and percent >= levels[self.level].profit_pct:
+        while self.level < len(levels) and percent >= _percent(
+            levels[self.level].profit_pct
+        ):
             index, level = self.level, levels[self.level]
             self.level += 1
             left = self.free - sum(part.tokens for part in self.slices)
             tokens = _share(left, level.sell_pct)
+            if self.readings.sell_pct == "position":
+                tokens = min(left, _share(self.whole, level.sell_pct))
             trail = _percent(level.trailing_stop_pct)
             if trail and self.readings.ladder == "sell":
                 self.trail = trail
-            if trail and self.readings.ladder == "arm":
+            if trail and tokens and self.readings.ladder == "arm":
                 self.slices.append(_Slice(index, tokens, trail, percent))
             elif tokens:
                 self.free -= tokens
@@ -161,7 +196,7 @@ class Formula:
 
     def _slices(self, tick: int, percent: Fraction) -> Iterator[Fired]:
         for part in list(self.slices):
-            if part.peak - percent >= part.trail:
+            if self._is_beyond(part.peak - percent, part.trail):
                 self.slices.remove(part)
                 self.free -= part.tokens
                 yield tick, "trailing_stop", part.level, part.tokens
@@ -172,15 +207,20 @@ class Formula:
             is_active = self.peak >= trail
         else:
             is_active = self.peak > 0
-        return bool(trail) and is_active and self.peak - percent >= trail
+        return bool(trail) and is_active and self._is_beyond(self.peak - percent, trail)
+
+    def _is_beyond(self, fall: Fraction, trail: Fraction) -> bool:
+        if self.readings.trailing_boundary == "below":
+            return fall > trail
+        return fall >= trail
 
 
 def _expected(path: Path, strategy: StrategyConfig, readings: Readings) -> list[Fired]:
-    formula = Formula(strategy, readings, path.tokens)
+    formula = Formula(strategy, readings, path.tokens, path.tokens)
     fired: list[Fired] = []
-    for tick in range(_TICKS):
-        for one in formula.ask(tick, path.percent(tick)):
-            is_all = one[3] is None or one[3] == path.tokens
+    for tick, (percent, held) in enumerate(path.ticks):
+        for one in formula.ask(tick, percent):
+            is_all = one[3] is None or one[3] == held
             fired.append(one if not is_all else (*one[:3], None))
             if is_all:
                 return fired
@@ -215,6 +255,8 @@ _RULES: dict[str, Any] = {
 def _readings(rng: random.Random) -> Readings:
     return Readings(
         trailing=rng.choice(["peak_reaches_trail", "peak_above_zero"]),
+        trailing_boundary=rng.choice(["at", "below"]),
+        sell_pct=rng.choice(["remaining", "position"]),
         ladder=rng.choice(["sell", "arm"]),
         breakeven=rng.choice(["stop_at_entry", "stop_below_entry"]),
     )

@@ -268,3 +268,22 @@ def test_another_ladder_starts_over_and_the_same_one_goes_on() -> None:
     assert evaluate(same, _value(20), state, around) is None
     other = StrategyConfig(take_profit_levels=_LADDER[:1])
     assert evaluate(other, _value(20), state, around) == Exit("target_profit", 0, 250)
+
+
+@pytest.mark.parametrize(
+    ("reading", "sold"),
+    [("remaining", [250, 375, 375]), ("position", [250, 500, 250])],
+)
+def test_what_a_level_sells_its_percentage_of(reading: Any, sold: list[int]) -> None:
+    """25, 50 and 100 % are of what is left or, in the other reading, of the whole."""
+    exits = _climb([20, 50, 100], Readings(sell_pct=reading))
+    assert [decision.tokens for _, decision in exits] == sold
+
+
+@pytest.mark.parametrize(("reading", "tick"), [("at", 1), ("below", 2)])
+def test_the_boundary_of_a_trailing_stop(reading: Any, tick: int) -> None:
+    """From a peak of 30, a trail of 5 sells at 25 or, in the other reading, below it."""
+    fired = _run(
+        [30, 25, 24.9], Readings(trailing_boundary=reading), trailing_stop_pct=5
+    )
+    assert fired == (tick, "trailing_stop")
