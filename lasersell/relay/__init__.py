@@ -1,0 +1,3 @@
+"""The relay."""
+
+from __future__ import annotations

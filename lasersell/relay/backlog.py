@@ -1,0 +1,277 @@
+"""
+What waits to be written to Redis: in memory up to a bound, then on the disk.
+
+High events keep their order and are never dropped: when the disk is at its bound too, who
+puts them waits, and the stream pushes back. Of low events the oldest are dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+import tempfile
+import threading
+from collections import deque
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import msgspec
+
+from lasersell._clock import Deadline
+
+__all__ = ["Backlog", "Batch", "HighItem", "LowItem"]
+
+log = logging.getLogger(__name__)
+
+BATCH = 256
+"""Most events of a lane that are written at once."""
+LINGER_SEC = 0.01
+"""How long a low event waits for others to share a write with; a high one never does."""
+
+_LENGTH = struct.Struct("<I")
+
+
+class HighItem(msgspec.Struct, gc=False):
+    """A high event, as it is to be written."""
+
+    payload: bytes
+    key: str = ""
+    """The key of its position; empty if it is about none that is kept."""
+    record: bytes = b""
+    """The record of its position; empty if it is over."""
+
+
+class LowItem(msgspec.Struct, gc=False):
+    """A low event, as it is to be written."""
+
+    payload: bytes
+    at: float
+    """When it arrived, monotonic seconds."""
+    server_ms: float | None
+    epoch: str
+    latest: str = ""
+    """The field in which it is kept as the latest; empty if it is not."""
+
+
+class Batch(msgspec.Struct, gc=False):
+    """What is written at once."""
+
+    highs: list[HighItem]
+    lows: list[LowItem]
+
+    def __bool__(self) -> bool:
+        return bool(self.highs or self.lows)
+
+
+class Spool:
+    """
+    A queue of high events in an unnamed file; not for two threads at once.
+
+    Args:
+        directory: Where the file is; None is the directory for temporary files.
+        capacity: Size of the file at which it takes no more until it was emptied.
+    """
+
+    def __init__(self, directory: Path | None, capacity: int) -> None:
+        self._directory = directory
+        self._capacity = capacity
+        self._file: BinaryIO | None = None
+        self._read_at = 0
+        self._write_at = 0
+        self.waiting = 0
+
+    def append(self, item: HighItem) -> bool:
+        """Put an event at the end; return False if there is no room."""
+        data = msgspec.msgpack.encode(item)
+        if self._write_at + len(data) > self._capacity:
+            return False
+        try:
+            file = self._opened()
+            file.seek(self._write_at)
+            file.write(_LENGTH.pack(len(data)) + data)
+            file.flush()
+        except OSError as error:
+            log.error("the relay's events cannot be kept on the disk: %s", error)
+            return False
+        self._write_at += _LENGTH.size + len(data)
+        self.waiting += 1
+        return True
+
+    def pop(self) -> HighItem:
+        """Take the oldest event; there must be one."""
+        file = self._opened()
+        file.seek(self._read_at)
+        (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
+        item = msgspec.msgpack.decode(file.read(length), type=HighItem)
+        self._read_at += _LENGTH.size + length
+        self.waiting -= 1
+        if not self.waiting:
+            file.truncate(0)
+            self._read_at = self._write_at = 0
+        return item
+
+    def close(self) -> None:
+        """Drop everything."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _opened(self) -> BinaryIO:
+        if self._file is None:
+            # Nobody else can open it, and it is gone however we end.
+            file = tempfile.TemporaryFile(  # noqa: SIM115 - closed with the spool
+                prefix="lasersell-relay-", dir=self._directory
+            )
+            self._file = cast(BinaryIO, file)
+        return self._file
+
+
+class Backlog:
+    """
+    A queue of both lanes between one thread that collects and one that writes.
+
+    Args:
+        memory: High events in memory before the disk is used.
+        disk_bytes: Bytes on the disk before who puts must wait.
+        low_capacity: Low events before the oldest is dropped.
+        directory: Where the file is; None is the directory for temporary files.
+    """
+
+    def __init__(
+        self,
+        memory: int,
+        disk_bytes: int,
+        low_capacity: int,
+        directory: Path | None = None,
+    ) -> None:
+        self._memory = memory
+        self._highs: deque[HighItem] = deque()
+        self._lows: deque[LowItem] = deque(maxlen=low_capacity)
+        self._spool = Spool(directory, disk_bytes)
+        self._changed = threading.Condition()
+        self._is_closed = False
+        self._is_full = False
+        self._linger: Deadline | None = None
+        self.low_dropped = 0
+
+    @property
+    def waiting(self) -> int:
+        """High events not yet taken, on the disk too."""
+        return len(self._highs) + self._spool.waiting
+
+    @property
+    def spooled(self) -> int:
+        """High events on the disk."""
+        return self._spool.waiting
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the stream is held back because nothing more can be kept."""
+        return self._is_full
+
+    def put_high(self, item: HighItem) -> bool:
+        """
+        Put a high event; blocks while memory and disk are full.
+
+        Returns:
+            False if the backlog was closed instead.
+        """
+        with self._changed:
+            while not self._is_closed:
+                if self._keep(item):
+                    self._changed.notify_all()
+                    return True
+                self._note_full()
+                self._changed.wait()
+            return False
+
+    def _keep(self, item: HighItem) -> bool:
+        if len(self._highs) < self._memory and not self._spool.waiting:
+            self._highs.append(item)
+            return True
+        if not self._spool.waiting:
+            log.warning(
+                "Redis does not keep up: events of the relay now wait on the disk"
+            )
+        return self._spool.append(item)
+
+    def _note_full(self) -> None:
+        if not self._is_full:
+            self._is_full = True
+            log.error(
+                "%d events wait for Redis and there is no room for more; the stream is "
+                "held back until it takes some",
+                self.waiting,
+            )
+
+    def put_low(self, item: LowItem) -> None:
+        """Put a low event; never blocks."""
+        with self._changed:
+            if len(self._lows) == self._lows.maxlen:
+                self.low_dropped += 1
+            self._lows.append(item)
+            if self._linger is None:
+                self._linger = Deadline(LINGER_SEC)
+                self._changed.notify_all()
+
+    def take(self, timeout: float) -> Batch:
+        """
+        Take what is to be written next; empty when nothing came in time.
+
+        High events are returned as soon as there is one, low ones once they waited for
+        others. Blocks for ``timeout`` seconds at most.
+        """
+        deadline = Deadline(timeout)
+        with self._changed:
+            while not (self._is_ripe() or self._is_closed or deadline.has_passed()):
+                until = deadline
+                if self._linger is not None:
+                    until = deadline.within(self._linger.remaining() or 0.0)
+                self._changed.wait(until.remaining())
+            highs = [self._highs.popleft() for _ in range(min(BATCH, len(self._highs)))]
+            self._refill()
+            lows = []
+            if self._is_ripe_low() or self._is_closed:
+                lows = [
+                    self._lows.popleft() for _ in range(min(BATCH, len(self._lows)))
+                ]
+                self._linger = Deadline(0) if self._lows else None
+            return Batch(highs, lows)
+
+    def _is_ripe(self) -> bool:
+        return bool(self._highs) or self._is_ripe_low()
+
+    def _is_ripe_low(self) -> bool:
+        return len(self._lows) >= BATCH or (
+            self._linger is not None and self._linger.has_passed()
+        )
+
+    def _refill(self) -> None:
+        while self._spool.waiting and len(self._highs) < self._memory:
+            self._highs.append(self._spool.pop())
+        if self._is_full and len(self._highs) < self._memory:
+            self._is_full = False
+        self._changed.notify_all()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more will be put."""
+        return self._is_closed
+
+    def close(self) -> None:
+        """Take no more; what is there can still be taken."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def discard(self) -> int:
+        """Drop everything and let go of the file; return how many high events."""
+        with self._changed:
+            lost = self.waiting
+            self._is_closed = True
+            self._highs.clear()
+            self._lows.clear()
+            self._spool.waiting = 0
+            self._spool.close()
+            self._changed.notify_all()
+            return lost

@@ -1,0 +1,300 @@
+"""
+From the events of a session to entries of the relay.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import attrs
+import msgspec
+
+from lasersell._clock import SYSTEM_CLOCK, Deadline
+from lasersell.errors import LaserSellError, RelayError
+from lasersell.protocol.server import (
+    ExitSignalWithTx,
+    LiquiditySnapshot,
+    PnlUpdate,
+    PositionClosed,
+    PositionOpened,
+)
+from lasersell.relay.backlog import Backlog, HighItem, LowItem
+from lasersell.relay.codec import (
+    HighEntry,
+    PositionRecord,
+    encode_message,
+    encode_record,
+    record_of,
+    to_json,
+)
+from lasersell.relay.continuity import Continuity, Known
+from lasersell.relay.intent import StoredIntent, of_account, of_exit
+from lasersell.relay.link import RedisClock
+from lasersell.relay.snapshot import Snapshot
+from lasersell.session.events import Arrival, EventFacts, EventMessage, StreamEvent
+from lasersell.session.positions import PositionHandle
+from lasersell.session.session import StreamSession
+from lasersell.stream.lifecycle import Connected, Disconnected, Gap, PositionLost
+from lasersell.stream.reader import LOW_LANE
+
+__all__ = ["Collector"]
+
+log = logging.getLogger(__name__)
+
+SETTLE_SEC = 5.0
+"""Quiet time until a position that the stream has not named again counts as lost."""
+
+
+class Collector:
+    """
+    Takes the events of a session and makes entries of them; :meth:`run` in a thread.
+
+    Args:
+        session: Whose events.
+        backlog: Where they go.
+        clock: Knows what time it is in Redis.
+        source: What makes this publisher's keys unlike those of any other.
+        before: What the publisher before left.
+        intent: What was asked of it.
+    """
+
+    def __init__(
+        self,
+        session: StreamSession,
+        backlog: Backlog,
+        clock: RedisClock,
+        source: str,
+        before: Snapshot,
+        intent: StoredIntent,
+    ) -> None:
+        self.error: LaserSellError | None = None
+        self._session = session
+        self._backlog = backlog
+        self._clock = clock
+        self._source = source
+        self._before = before
+        self._intent = intent
+        self._continuity = Continuity(source, before.positions)
+        self._connections = 0
+        self._settle_at: Deadline | None = None
+        # Guards what follows; the writer asks for it.
+        self._mutex = threading.Lock()
+        self._records: dict[str, tuple[PositionHandle, Known]] = {}
+        self._forgotten: list[str] = []
+
+    @property
+    def epoch(self) -> str:
+        """The present connection, unlike any other of any publisher."""
+        return f"{self._source}/{self._connections}"
+
+    def run(self) -> None:
+        """Take events until the session ends."""
+        try:
+            if self._before.state:
+                self._announce(Disconnected(cause="the relay has another publisher"))
+            while (event := self._next()) is not None:
+                self._take(event)
+        except LaserSellError as error:
+            self.error = error
+        except Exception as error:
+            log.exception("a mistake of ours ended the publisher's term")
+            self.error = RelayError(f"a mistake of ours: {error!r}")
+        finally:
+            self._backlog.close()
+
+    def _next(self) -> StreamEvent | None:
+        while not self._continuity.is_settled:
+            self._settle()
+            try:
+                return self._session.recv(timeout=1.0)
+            except TimeoutError:
+                continue
+        return self._session.recv()
+
+    def _settle(self) -> None:
+        """Give up what the stream has had its time to name again."""
+        if self._settle_at is None or not self._settle_at.has_passed():
+            return
+        for opened, record in self._continuity.give_up():
+            self._lose(opened, record, "not_reemitted")
+
+    def records(self) -> list[tuple[str, bytes]]:
+        """Return the record of each open position, by its key."""
+        with self._mutex:
+            known = list(self._records.values())
+        return [
+            (about.key, encode_record(self._record(handle, about)))
+            for handle, about in known
+            if handle.is_open
+        ]
+
+    def take_forgotten(self) -> list[str]:
+        """Return what need not be stored as intent any more, once."""
+        with self._mutex:
+            forgotten, self._forgotten = self._forgotten, []
+        return forgotten
+
+    # Events
+
+    def _take(self, event: StreamEvent) -> None:
+        message = event.message
+        try:
+            if type(message) in LOW_LANE:
+                self._take_low(event)
+            else:
+                self._take_high(event)
+        except LaserSellError as error:
+            # One that cannot be encoded must not end those that can.
+            log.error("a %s could not be relayed: %s", message.type, error)
+
+    def _take_low(self, event: StreamEvent) -> None:
+        payload, born_here = encode_message(event.message)
+        if born_here is not None:
+            # What came undecodable is of no use to anybody but us.
+            return
+        latest = ""
+        if event.handle is not None and isinstance(
+            event.message, (PnlUpdate, LiquiditySnapshot)
+        ):
+            key = self._continuity.known(event.handle).key
+            latest = f"{key} {event.message.type}"
+        arrival = event.arrival
+        self._backlog.put_low(
+            LowItem(payload, arrival.at, arrival.server_ms, self.epoch, latest)
+        )
+
+    def _take_high(self, event: StreamEvent) -> None:
+        message, handle = event.message, event.handle
+        if isinstance(message, Connected):
+            self._connections += 1
+            self._settle_at = Deadline(SETTLE_SEC)
+        facts, known, is_resumed = event.facts, None, False
+        if handle is not None and isinstance(message, PositionOpened):
+            known, is_resumed, facts = self._open(handle, message, facts)
+        elif handle is not None:
+            known = self._continuity.known(handle)
+        if isinstance(message, ExitSignalWithTx) and handle is not None and known:
+            attempts = known.attempts({message.level_index: event.exit_attempt or 1})
+            facts = attrs.evolve(facts, exit_attempt=attempts[message.level_index])
+        record = None
+        if handle is not None and known is not None:
+            record = self._record(handle, known)
+            self._note(handle, known, message)
+        self._put(message, event.arrival, facts, record)
+        if isinstance(message, Connected) and self._connections == 1:
+            self._announce_gap()
+        if is_resumed and handle is not None:
+            self._restore(handle)
+
+    def _open(
+        self, handle: PositionHandle, message: PositionOpened, facts: EventFacts
+    ) -> tuple[Known, bool, EventFacts]:
+        self._settle_at = Deadline(SETTLE_SEC)
+        known, is_resumed, replaced = self._continuity.opened(handle, message)
+        if replaced is not None:
+            self._lose(message, replaced, "replaced")
+        if is_resumed and known.previous is not None:
+            facts = attrs.evolve(
+                facts,
+                reopened=True,
+                previous_position_id=known.previous.position_id,
+                deadline_overdue=False,
+            )
+        return known, is_resumed, facts
+
+    def _record(self, handle: PositionHandle, known: Known) -> PositionRecord:
+        attempts = known.attempts(handle.exit_attempts)
+        return record_of(handle, known.key, self.epoch, attempts)
+
+    def _note(
+        self, handle: PositionHandle, known: Known, message: EventMessage
+    ) -> None:
+        account = handle.token_account
+        with self._mutex:
+            if handle.is_open and handle.known:
+                self._records[known.key] = (handle, known)
+            else:
+                self._records.pop(known.key, None)
+            if isinstance(message, ExitSignalWithTx):
+                self._forgotten.append(of_exit(account))
+            elif isinstance(message, (PositionClosed, PositionLost)):
+                self._forgotten += of_account(account)
+
+    def _lose(
+        self, opened: PositionOpened, record: PositionRecord, reason: str
+    ) -> None:
+        """Say that a position of the publisher before is gone."""
+        message = PositionLost(
+            position_id=record.position_id,
+            wallet_pubkey=opened.wallet_pubkey,
+            mint=opened.mint,
+            token_account=opened.token_account,
+            reason=reason,
+        )
+        record.status = "lost"
+        self._put(message, self._now(), EventFacts(), record)
+        with self._mutex:
+            self._forgotten += of_account(opened.token_account)
+
+    def _restore(self, handle: PositionHandle) -> None:
+        """Ask again for what was asked of a position before this publisher."""
+        account, intent, session = handle.token_account, self._intent, self._session
+        strategy, asked = intent.strategy_of(account), intent.exit_of(account)
+        try:
+            if strategy is not None:
+                session.update_position_strategy(handle, strategy)
+            if asked is not None:
+                session.request_exit_signal(account, asked.slippage_bps)
+            if intent.is_untracked(account):
+                session.close_position(handle)
+        except LaserSellError as error:
+            log.warning("what was asked of %r was not asked again: %s", handle, error)
+
+    # Putting
+
+    def _announce_gap(self) -> None:
+        if not self._before.state:
+            return
+        now = SYSTEM_CLOCK.wall_ms()
+        last_heard = int(self._before.low.partition(b"-")[0]) or now
+        self._announce(
+            Gap(
+                from_ms=min(last_heard, now),
+                to_ms=now,
+                attempts=1,
+                restored=("strategy", "wallets"),
+            )
+        )
+
+    def _announce(self, message: EventMessage) -> None:
+        self._put(message, self._now(), EventFacts(), None)
+
+    def _now(self) -> Arrival:
+        return Arrival(SYSTEM_CLOCK.monotonic(), None)
+
+    def _put(
+        self,
+        message: EventMessage,
+        arrival: Arrival,
+        facts: EventFacts,
+        record: PositionRecord | None,
+    ) -> None:
+        payload, born_here = encode_message(message)
+        entry = HighEntry(
+            message=msgspec.Raw(payload),
+            arrived_ms=self._clock.to_redis(arrival.at),
+            epoch=self.epoch,
+            born_here=born_here,
+            server_ms=arrival.server_ms,
+            position=record,
+            exit_attempt=facts.exit_attempt,
+            reopened=facts.reopened,
+            previous_position_id=facts.previous_position_id,
+            deadline_overdue=facts.deadline_overdue,
+        )
+        item = HighItem(to_json(entry))
+        if record is not None and record.known:
+            item.key = record.key
+            item.record = encode_record(record) if record.status == "open" else b""
+        self._backlog.put_high(item)

@@ -1,0 +1,414 @@
+"""
+One term of a leader: from the lease it won to the end of it.
+
+Three threads and the caller's: one keeps the lease, one takes the events of the session,
+one takes commands, and the caller's writes. So a Redis that is away or slow holds back
+neither the stream nor the lease of another Redis call.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+import msgspec
+
+from lasersell._clock import SYSTEM_CLOCK, Deadline
+from lasersell._threads import next_number, start_thread
+from lasersell.errors import RelayConnectError
+from lasersell.relay.backlog import Backlog, Batch, LowItem
+from lasersell.relay.codec import LowEntry, StreamState, to_json
+from lasersell.relay.collector import Collector
+from lasersell.relay.intent import BASE, StoredIntent, digest_of
+from lasersell.relay.keys import Keys
+from lasersell.relay.lease import Lease
+from lasersell.relay.link import RedisLink
+from lasersell.relay.orders import Orders
+from lasersell.relay.scripts import ANSWER, PUBLISH, RESET, TRIM
+from lasersell.relay.snapshot import load_snapshot
+from lasersell.session.session import StreamSession
+from lasersell.stream.client import StreamClient
+from lasersell.stream.options import StreamConfigure, check_count, check_seconds
+
+__all__ = ["BEAT_SEC", "Counters", "RelayPolicy", "Setup", "Term"]
+
+log = logging.getLogger(__name__)
+
+BEAT_SEC = 1.0
+"""Seconds after which subscribers hear of the publisher though nothing happened."""
+TRIM_SEC = 1.0
+RETRY_SEC = 0.1
+
+
+def _seconds(_: object, attribute: attrs.Attribute[float], value: Any) -> None:
+    check_seconds(attribute.name, value, 0.1)
+
+
+def _count(_: object, attribute: attrs.Attribute[int], value: Any) -> None:
+    check_count(attribute.name, value)
+
+
+@attrs.frozen(kw_only=True)
+class RelayPolicy:
+    """
+    What a publisher may use, and how long it waits. Times are in seconds.
+
+    Raises:
+        ConfigurationError: A value is none.
+    """
+
+    lease: float = attrs.field(default=2.0, validator=_seconds)
+    """How long a leader that is not heard of still leads; a stand-by takes over then."""
+    poll: float = attrs.field(default=0.1, validator=_seconds)
+    """How often a stand-by looks; nobody tells it that a lease has expired."""
+    give_up_after: float = attrs.field(default=300.0, validator=_seconds)
+    """How long without Redis a leader keeps its stream, which no other can have then."""
+    keep: float = attrs.field(default=60.0, validator=_seconds)
+    """How long high events are kept though every group has dealt with them."""
+    max_age: float = attrs.field(default=3600.0, validator=_seconds)
+    """Age at which a high event is dropped though a group has not; reported, counted."""
+    max_high: int = attrs.field(default=100_000, validator=_count)
+    """High events kept at most; what is dropped for that is reported and counted too."""
+    max_low: int = attrs.field(default=512, validator=_count)
+    """Batches of low events kept at most, of up to 256 events each."""
+    backlog: int = attrs.field(default=10_000, validator=_count)
+    """High events held in memory while Redis is away; the next ones go to the disk."""
+    backlog_bytes: int = attrs.field(default=268_435_456, validator=_count)
+    """Bytes held on the disk; then the stream is held back."""
+    backlog_directory: Path | None = None
+    """Where on the disk; None is the directory for temporary files."""
+
+
+@attrs.frozen(kw_only=True)
+class Setup:
+    """What a publisher is given once."""
+
+    client: StreamClient
+    configure: StreamConfigure
+    policy: RelayPolicy
+    session_options: dict[str, Any]
+    """Arguments for :meth:`StreamSession.connect`."""
+
+
+@attrs.define
+class Counters:
+    """What a publisher has done, over all its terms."""
+
+    high_published: int = 0
+    low_published: int = 0
+    low_dropped: int = 0
+    unread_dropped: int = 0
+    terms: int = 0
+    away_since: float | None = None
+
+
+class _Over(Exception):
+    """The term has ended: somebody else leads, or Redis was away for too long."""
+
+
+class Term:
+    """
+    Publishes one session until it ends, the lease is lost, or ``stop`` is set.
+
+    Args:
+        setup: What to publish.
+        link: The way to Redis.
+        keys: Of the relay.
+        lease: Held.
+        counters: To be counted up.
+        stop: Ends the term in order.
+    """
+
+    def __init__(
+        self,
+        setup: Setup,
+        link: RedisLink,
+        keys: Keys,
+        lease: Lease,
+        counters: Counters,
+        stop: threading.Event,
+    ) -> None:
+        policy = setup.policy
+        self._setup = setup
+        self._policy = policy
+        self._link = link
+        self._keys = keys
+        self._lease = lease
+        self._counters = counters
+        self._stop = stop
+        self._over = threading.Event()
+        self.backlog = Backlog(
+            policy.backlog, policy.backlog_bytes, 4096, policy.backlog_directory
+        )
+        self._source = uuid.uuid4().hex[:16]
+        self._number = 0
+        self._trim_due = Deadline(TRIM_SEC)
+        self._beat_due = Deadline(0)
+        self._state = b""
+        self._reset_due = False
+        self._threads: list[threading.Thread] = []
+
+    def run(self, timeout: float) -> None:
+        """
+        Lead; blocks until the term is over.
+
+        Args:
+            timeout: Seconds that the end may take, for what is left to be written.
+
+        Raises:
+            LaserSellError: The stream could not be had, or ended for good.
+        """
+        self._start("lease", self._keep_lease)
+        try:
+            self._lead(timeout)
+        except _Over as over:
+            log.warning("%s", over)
+        finally:
+            self._over.set()
+            for thread in self._threads:
+                thread.join()
+            lost = self.backlog.discard()
+            self._counters.low_dropped += self.backlog.low_dropped
+            if lost:
+                log.error(
+                    "%d events of this publisher were not written; the next one's stream "
+                    "names what is still true of them",
+                    lost,
+                )
+
+    def _start(self, what: str, work: Callable[[], None]) -> None:
+        name = f"lasersell-relay-{what}-{next_number()}"
+        self._threads.append(start_thread(name, work))
+
+    def _lead(self, timeout: float) -> None:
+        before = load_snapshot(self._link, self._keys)
+        intent = self._load_intent()
+        session = StreamSession.connect(
+            self._setup.client, intent.configure, **self._setup.session_options
+        )
+        collector = Collector(
+            session, self.backlog, self._link.clock, self._source, before, intent
+        )
+        orders = Orders(
+            session,
+            intent.configure.strategy,
+            self._link,
+            self._keys,
+            self._lease,
+            self._over,
+        )
+        try:
+            self._start("collect", collector.run)
+            self._start("commands", orders.run)
+            self._start("watch", lambda: self._watch(session))
+            self._write_all(session, timeout, collector)
+        finally:
+            self._over.set()
+            session.close()
+        if collector.error is not None and not self._stop.is_set():
+            raise collector.error
+
+    # The lease
+
+    def _keep_lease(self) -> None:
+        # A quarter: two lost answers are no reason to lose it.
+        while not self._over.wait(self._lease.ttl / 4):
+            try:
+                if not self._lease.renew():
+                    self._over.set()
+                self._link.sync_clock()
+            except RelayConnectError as error:
+                log.debug("the lease was not renewed: %s", error)
+
+    def _watch(self, session: StreamSession) -> None:
+        """End the session when the publisher is to stop; its last events still come."""
+        while not self._over.is_set():
+            # Two events end this thread, and one can be waited for.
+            if self._stop.wait(RETRY_SEC):
+                break
+        session.close()
+
+    # What was asked for
+
+    def _load_intent(self) -> StoredIntent:
+        flat = self._link.execute("HGETALL", self._keys.intent)
+        fields = {bytes(k).decode(): bytes(v) for k, v in flat.items()}
+        intent = StoredIntent(fields, self._setup.configure)
+        self._forget(intent.stale, {BASE: digest_of(self._setup.configure)})
+        return intent
+
+    def _forget(self, names: Iterable[str], stored: dict[str, str]) -> None:
+        keys, names = self._keys, list(names)
+        pairs = [part for pair in stored.items() for part in pair]
+        self._link.run(
+            ANSWER,
+            [keys.lease, keys.meta, keys.answer(""), keys.intent],
+            [self._lease.value, "", "", 0, len(names), *names, *pairs],
+        )
+
+    # Writing
+
+    def _write_all(
+        self, session: StreamSession, timeout: float, collector: Collector
+    ) -> None:
+        flush = None
+        while True:
+            batch = self.backlog.take(self._beat_due.remaining() or 0.0)
+            if not batch and self.backlog.is_closed:
+                return
+            if self._stop.is_set() and flush is None:
+                flush = Deadline(timeout)
+            state = self._state_of(session)
+            if batch or state:
+                self._write(batch, state, flush)
+            forgotten = collector.take_forgotten()
+            if forgotten:
+                self._tolerantly(partial(self._forget, forgotten, {}))
+            if self._reset_due:
+                self._tolerantly(lambda: self._reset(collector))
+            if self._trim_due.has_passed():
+                self._trim_due = Deadline(TRIM_SEC)
+                self._tolerantly(self._trim)
+
+    def _state_of(self, session: StreamSession) -> bytes:
+        """Return the state if subscribers are to hear of it now."""
+        state = to_json(
+            StreamState(
+                state=session.state,
+                publisher=self._lease.owner,
+                session_id=session.session_id,
+                limits=session.limits,
+            )
+        )
+        if state == self._state and not self._beat_due.has_passed():
+            return b""
+        self._state = state
+        self._beat_due = Deadline(BEAT_SEC)
+        return state
+
+    def _write(self, batch: Batch, state: bytes, flush: Deadline | None) -> None:
+        """Write a batch, however long Redis is away; in order, each event once."""
+        first = self._number + 1
+        self._number += len(batch.highs)
+        while True:
+            try:
+                if self._try_to_write(batch, first, state):
+                    break
+                # It expired, or another one leads.
+                if not self._lease.renew():
+                    raise _Over("another publisher leads; this one stands by")
+            except RelayConnectError as error:
+                self._note_away(error)
+                # Seen as low they would be old; as latest they are sent again.
+                batch.lows.clear()
+                if (flush is not None and flush.has_passed()) or self._is_lost():
+                    raise _Over(f"Redis is away: {error}") from error
+                self._pause()
+        self._note_back()
+        self._counters.high_published += len(batch.highs)
+        self._counters.low_published += len(batch.lows)
+
+    def _pause(self) -> None:
+        # Redis tells nobody that it is back.
+        if self._over.wait(RETRY_SEC) and not self._stop.is_set():
+            raise _Over("another publisher leads; this one stands by")
+
+    def _try_to_write(self, batch: Batch, first: int, state: bytes) -> bool:
+        keys, lease = self._keys, self._lease
+        arguments: list[Any] = [
+            lease.value,
+            lease.token,
+            self._source,
+            first,
+            self._policy.max_low,
+            self._low_payload(batch.lows),
+            state,
+            len(batch.highs),
+        ]
+        for item in batch.highs:
+            arguments += (item.payload, item.key, item.record)
+        latest = {item.latest: item.payload for item in batch.lows if item.latest}
+        for pair in latest.items():
+            arguments += pair
+        targets = [keys.lease, keys.meta, keys.high, keys.low]
+        targets += [keys.positions, keys.latest]
+        return bool(self._link.run(PUBLISH, targets, arguments))
+
+    def _low_payload(self, lows: list[LowItem]) -> bytes:
+        if not lows:
+            return b""
+        last = lows[-1]
+        return to_json(
+            LowEntry(
+                # Ids of an earlier connection mean nothing any more.
+                messages=[
+                    msgspec.Raw(item.payload)
+                    for item in lows
+                    if item.epoch == last.epoch
+                ],
+                arrived_ms=self._link.clock.to_redis(last.at),
+                epoch=last.epoch,
+                server_ms=last.server_ms,
+            )
+        )
+
+    def _note_away(self, error: RelayConnectError) -> None:
+        if self._counters.away_since is None:
+            self._counters.away_since = SYSTEM_CLOCK.monotonic()
+            log.warning("the stream goes on, its events wait: %s", error)
+
+    def _is_lost(self) -> bool:
+        since = self._counters.away_since
+        now = SYSTEM_CLOCK.monotonic()
+        return since is not None and now - since > self._policy.give_up_after
+
+    def _note_back(self) -> None:
+        since = self._counters.away_since
+        if since is not None:
+            self._counters.away_since = None
+            # It may have come back without its memory.
+            self._reset_due = True
+            log.info(
+                "Redis is back after %.1f s; %d events wait to be written",
+                SYSTEM_CLOCK.monotonic() - since,
+                self.backlog.waiting,
+            )
+
+    def _tolerantly(self, work: Callable[[], None]) -> None:
+        """Do what is done again soon; without Redis, the next write waits for it."""
+        try:
+            work()
+        except RelayConnectError as error:
+            log.debug("put off: %s", error)
+
+    def _reset(self, collector: Collector) -> None:
+        keys = self._keys
+        pairs = [part for pair in collector.records() for part in pair]
+        self._link.run(
+            RESET,
+            [keys.lease, keys.positions, keys.latest],
+            [self._lease.value, *pairs],
+        )
+        self._reset_due = False
+
+    def _trim(self) -> None:
+        policy = self._policy
+        dropped = self._link.run(
+            TRIM,
+            [self._keys.high],
+            [int(1000 * policy.keep), int(1000 * policy.max_age), policy.max_high],
+        )
+        if dropped:
+            self._counters.unread_dropped += dropped
+            log.error(
+                "%d events that a group had not dealt with were dropped for their age "
+                "or number; is every group of the relay %r still read?",
+                dropped,
+                self._keys.name,
+            )
