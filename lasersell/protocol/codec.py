@@ -8,11 +8,10 @@ From the server, a malformed field refuses the message only if the message is of
 use without it; otherwise it becomes None, named in ``decode_notes``. From a client,
 any malformed field refuses the message, as the service itself does.
 
-The three types that come many times a second are recognised by their first bytes
-and decoded straight into their class. Any other message of the server is parsed, and
-if it has nothing that must be noted, converted straight into its class. Whatever does
-not fit these paths exactly takes the general one, which gives the same value, or the
-error.
+The three types that come many times a second are decoded straight into their class.
+Any other message of the server is parsed, and if it has nothing that must be noted,
+converted straight into its class. Whatever does not fit these paths exactly takes the
+general one, which gives the same value, or the error.
 
 Everything is prepared at import: any thread may call any function here at any time,
 and nothing a peer sends makes anything here grow.
@@ -46,7 +45,7 @@ from lasersell.protocol.server import (
     TradeTick,
     UnknownMessage,
 )
-from lasersell.protocol.wire import ALWAYS_SENT, REQUIRED, ServerObject
+from lasersell.protocol.wire import ALWAYS_SENT, REQUIRED, HotMessage, ServerObject
 
 __all__ = [
     "decode_client_message",
@@ -72,19 +71,11 @@ def decode_server_message(text: str | bytes) -> ServerMessage:
         DecodeError: If it is no valid message; ``path`` says where.
     """
     raw = text if isinstance(text, bytes) else _utf8(text)
-    if raw.startswith(_PNL_START):
-        decode = _decode_pnl
-    elif raw.startswith(_LIQUIDITY_START):
-        decode = _decode_liquidity
-    elif raw.startswith(_TICK_START):
-        decode = _decode_tick
-    else:
-        return _decode_any_server_message(raw)
     try:
         # msgspec does not look into the fields it skips.
         if not raw.isascii():
             raw.decode()
-        return decode(raw)
+        return _decode_hot(raw)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
     return _decode_any_server_message(raw)
@@ -381,14 +372,13 @@ def _known_names(cls: type) -> set[str]:
 
 
 _NOT_ON_THE_WIRE = {attribute.name for attribute in attrs.fields(ServerObject)}
-_HOT_CLASSES = (PnlUpdate, LiquiditySnapshot, TradeTick)
 
 
 def _object_structure_hook(cls: Any) -> _StructureHook:
     fields = _fields(cls)
     known = _known_names(cls)
     is_server_object = issubclass(cls, ServerObject)
-    is_lenient = is_server_object or cls in _HOT_CLASSES
+    is_lenient = is_server_object or issubclass(cls, HotMessage)
 
     def structure(value: Any, _type: object) -> Any:
         if type(value) is not dict:
@@ -469,7 +459,7 @@ def _with_position_named(hook: _StructureHook) -> _StructureHook:
 
 def _object_unstructure_hook(cls: Any) -> _UnstructureHook:
     fields = _fields(cls)
-    # The type goes first: that is how a reader recognises the hot messages.
+    # The type goes first, so that a reader knows it before it reads the rest.
     start = {"type": cls.type} if hasattr(cls, "type") else {}
 
     def unstructure(value: Any) -> dict[str, Any]:
@@ -576,12 +566,6 @@ _CLIENT_WRITERS |= {
 }
 _SERVER_WRITERS = {cls: _converter.get_unstructure_hook(cls) for cls in _SERVER_CLASSES}
 
-
-def _hot_decoder(cls: Any) -> tuple[bytes, Callable[[bytes], ServerMessage]]:
-    """Return how a message of this type starts, and what decodes those that do."""
-    return f'{{"type":"{cls.type}",'.encode(), msgspec.json.Decoder(cls).decode
-
-
-_PNL_START, _decode_pnl = _hot_decoder(PnlUpdate)
-_LIQUIDITY_START, _decode_liquidity = _hot_decoder(LiquiditySnapshot)
-_TICK_START, _decode_tick = _hot_decoder(TradeTick)
+_decode_hot: Callable[[bytes], ServerMessage] = msgspec.json.Decoder(
+    PnlUpdate | LiquiditySnapshot | TradeTick
+).decode

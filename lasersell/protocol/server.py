@@ -20,8 +20,10 @@ from lasersell.protocol.wire import (
     U16,
     U32,
     U64,
+    HotMessage,
     ServerObject,
     defaults_on_class,
+    hot_message,
 )
 
 __all__ = [
@@ -301,12 +303,9 @@ class ExitSignalWithTx(ServerObject):
     """True: the position of a watched wallet, not ours."""
 
 
-@defaults_on_class
-@frozen(kw_only=True, slots=False)
-class PnlUpdate:
+@hot_message
+class PnlUpdate(HotMessage, frozen=True, kw_only=True, tag="pnl_update"):
     """A position's profit now; comes every ``limits.pnl_flush_ms``."""
-
-    type: ClassVar[str] = "pnl_update"
 
     position_id: U64
     """Id of the position in this connection."""
@@ -344,12 +343,11 @@ class LiquidityBand:
     """That amount in percent of the position, 0 to 100."""
 
 
-@defaults_on_class
-@frozen(kw_only=True, slots=False)
-class LiquiditySnapshot:
+@hot_message
+class LiquiditySnapshot(
+    HotMessage, frozen=True, kw_only=True, tag="liquidity_snapshot"
+):
     """How much of a position the market could take; needs a paid tier."""
-
-    type: ClassVar[str] = "liquidity_snapshot"
 
     position_id: U64
     """Id of the position in this connection."""
@@ -367,12 +365,9 @@ class LiquiditySnapshot:
     """True: the position of a watched wallet, not ours."""
 
 
-@defaults_on_class
-@frozen(kw_only=True, slots=False)
-class TradeTick:
+@hot_message
+class TradeTick(HotMessage, frozen=True, kw_only=True, tag="trade_tick"):
     """Somebody traded the token of a position."""
-
-    type: ClassVar[str] = "trade_tick"
 
     position_id: U64
     """Id of the position in this connection."""

@@ -10,10 +10,10 @@ default: it may be absent, and is left out when it equals the default.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, TypeAlias, TypeVar
 
-from attrs import NOTHING, AttrsInstance, Factory, field, fields, frozen
-from msgspec import Meta
+from attrs import NOTHING, AttrsInstance, Factory, field, fields, frozen, make_class
+from msgspec import NODEFAULT, Meta, Struct, structs
 
 __all__ = [
     "ALWAYS_SENT",
@@ -23,8 +23,10 @@ __all__ = [
     "U16",
     "U32",
     "U64",
+    "HotMessage",
     "ServerObject",
     "defaults_on_class",
+    "hot_message",
 ]
 
 # msgspec cannot express a bound above 2**63 - 1, so its typed decoder refuses the
@@ -48,8 +50,7 @@ class ServerObject:
     """
     What every object of the server carries besides its own fields.
 
-    The three types that come many times a second (``pnl_update``,
-    ``liquidity_snapshot``, ``trade_tick``) do without, for speed.
+    The types that come many times a second do without, see :class:`HotMessage`.
     """
 
     extra: Mapping[str, Any] = field(factory=dict, hash=False, repr=False)
@@ -57,6 +58,40 @@ class ServerObject:
 
     decode_notes: tuple[str, ...] = field(default=(), eq=False, repr=False)
     """Fields that are None because the server sent them malformed or not at all."""
+
+
+class HotMessage(Struct, frozen=True, gc=False, tag_field="type"):
+    """
+    A message that comes many times a second.
+
+    A Struct is decoded in half the time of any other class and takes half the memory.
+    The garbage collector need not look at it: a message refers to values only.
+    """
+
+    type: ClassVar[str]
+    __attrs_attrs__: ClassVar[Any]
+
+
+_HotClass = TypeVar("_HotClass", bound=type[HotMessage])
+
+
+def hot_message(cls: _HotClass) -> _HotClass:
+    """
+    Make a hot message look like any other.
+
+    It gets its wire tag as ``type``, and ``attrs.fields``, ``asdict``, ``evolve`` and
+    so on take it, though attrs did not make it.
+    """
+    described = {
+        f.name: field(
+            default=NOTHING if f.default is NODEFAULT else f.default, kw_only=True
+        )
+        for f in structs.fields(cls)
+    }
+    alike: type[AttrsInstance] = make_class(cls.__name__, described)
+    cls.__attrs_attrs__ = fields(alike)
+    cls.type = str(cls.__struct_config__.tag)
+    return cls
 
 
 _AttrsClass = TypeVar("_AttrsClass", bound=type[AttrsInstance])

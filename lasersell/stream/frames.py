@@ -9,6 +9,7 @@ whole read-ahead buffers, and refuses what would grow without bound.
 from __future__ import annotations
 
 import os
+import struct
 from enum import IntEnum
 
 import attrs
@@ -26,6 +27,8 @@ __all__ = [
 ]
 
 MAX_FRAGMENTS = 4096
+
+_two_words = struct.Struct(">HH").unpack_from
 
 
 class Opcode(IntEnum):
@@ -108,6 +111,8 @@ class FrameParser:
         """Why the connection cannot go on; what came before it was still returned."""
         self._max = max_message_bytes
         self._check_utf8 = check_utf8
+        # Where every length below the 64-bit form is allowed, none need be checked.
+        self._may_cut = not check_utf8 and max_message_bytes > 0xFFFF
         self._rest = bytearray()
         self._need = 0
         self._fragments = bytearray()
@@ -137,7 +142,7 @@ class FrameParser:
             self._rest.clear()
         at = 0
         while not self._closed:
-            if self._fragmented is None and not self._check_utf8:
+            if self._fragmented is None and self._may_cut:
                 at = self._cut_texts(data, at, texts)
             size = self._take_frame(data, at, texts)
             if not size:
@@ -153,23 +158,22 @@ class FrameParser:
         Nearly every frame is one, so this loop makes no call but those for the text.
         """
         end = len(data)
-        most = self._max
         append = texts.append
         try:
-            while data[at] == 0x81:
-                length = data[at + 1]
-                start = at + 2
-                if length >= 126:
-                    if length > 126:
+            while True:
+                head, length = _two_words(data, at)
+                start = at + 4
+                if head != 0x817E:
+                    length = head - 0x8100
+                    start = at + 2
+                    if not 0 <= length < 0x7E:
                         break
-                    length = data[at + 2] << 8 | data[at + 3]
-                    start = at + 4
                 stop = start + length
-                if stop > end or length > most:
+                if stop > end:
                     break
                 append(data[start:stop])
                 at = stop
-        except IndexError:
+        except struct.error:
             pass  # it ends in the middle of a head
         return at
 

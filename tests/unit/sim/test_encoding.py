@@ -82,4 +82,4 @@ def test_a_profit_is_written_as_the_codec_writes_it(**fields: Any) -> None:
 def test_what_the_wire_cannot_carry_is_refused(fields: dict[str, Any]) -> None:
     """The quick way lets nothing through that the codec refuses."""
     with pytest.raises(ConfigurationError, match=next(iter(fields))):
-        text_frames([attrs.evolve(_PNL, **fields)])
+        text_frames([PnlUpdate(**(attrs.asdict(_PNL) | fields))])
