@@ -24,7 +24,7 @@ from lasersell.session.events import StreamEvent
 from lasersell.session.session import StreamSession
 from lasersell.stream.client import StreamHandle
 from lasersell.stream.lanes import LaneStats
-from lasersell.stream.supervisor import State, StreamStats
+from lasersell.stream.stats import State, StreamStats
 
 try:
     from prometheus_client import Counter, Histogram

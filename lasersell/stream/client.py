@@ -25,7 +25,8 @@ from lasersell.stream.options import (
 )
 from lasersell.stream.reader import Applier, Message, RawApplier
 from lasersell.stream.sender import StreamSender
-from lasersell.stream.supervisor import State, StreamStats, Supervisor
+from lasersell.stream.stats import State, StreamStats
+from lasersell.stream.supervisor import Supervisor
 
 __all__ = [
     "LaneReceiver",

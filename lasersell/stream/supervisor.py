@@ -15,9 +15,9 @@ import os
 import queue
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from threading import get_ident
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
 
@@ -54,9 +54,9 @@ from lasersell.stream.backoff import (
 )
 from lasersell.stream.frames import Opcode
 from lasersell.stream.handshake import Greeting, Handshake, rejection
-from lasersell.stream.heartbeat import FLOW_SILENCE_MIN, Action, Heartbeat
+from lasersell.stream.heartbeat import Heartbeat
 from lasersell.stream.intent import Intent, Report
-from lasersell.stream.lanes import Lanes, LaneStats
+from lasersell.stream.lanes import Lanes
 from lasersell.stream.lifecycle import (
     Connected,
     Disconnected,
@@ -65,52 +65,25 @@ from lasersell.stream.lifecycle import (
     Resynced,
     Stale,
 )
+from lasersell.stream.link import Link
 from lasersell.stream.options import StreamOptions
 from lasersell.stream.reader import Applier, Message, Reader
 from lasersell.stream.recall import Recall
-from lasersell.stream.roundtrip import PendingPing, RoundTrips
+from lasersell.stream.roundtrip import RoundTrips
+from lasersell.stream.stats import State, StreamStats
 from lasersell.stream.transport import Transport
 from lasersell.stream.wakeup import Interrupted, Wakeup
 
-__all__ = ["Chores", "State", "StreamStats", "Supervisor", "open_streams"]
+__all__ = ["Chores", "Supervisor", "open_streams"]
 
 log = logging.getLogger(__name__)
 
 E = TypeVar("E")
 
-State = Literal["connecting", "live", "stale", "reconnecting", "closed", "failed"]
-
 REJECTION_WINDOW = 2.0
 """Seconds after ``configure`` in which an error frame can be its answer."""
-CLOSE_PATIENCE = 0.5
-"""Seconds the peer gets to answer our close frame."""
 EXIT_PATIENCE = 2.0
 """Seconds a stream that nobody closed gets when the interpreter exits."""
-READER_PATIENCE = 5.0
-"""Seconds a reader whose socket is shut may need to put what it still had."""
-
-
-@attrs.frozen(kw_only=True)
-class StreamStats:
-    """A snapshot of a stream's counters. Times are in seconds unless named otherwise."""
-
-    state: State
-    frames_in: int
-    """Frames received, all connections together."""
-    bytes_in: int
-    """Bytes received, TLS and upgrade not counted."""
-    high: LaneStats
-    low: LaneStats
-    is_held_back: bool
-    """Whether reading has stopped because the high lane is full."""
-    reconnects: int
-    """Connections after the first."""
-    round_trip: float | None
-    """Latest answer time of an application ping."""
-    clock_offset_ms: float | None
-    """The server's clock minus ours."""
-    last_message_age: float | None
-    """Time since the last byte; None before the first connection."""
 
 
 class Chores(Protocol):
@@ -171,20 +144,6 @@ class _Send:
 
 _Mail = _Wake | _Ended | _Rejected | _Send
 _WAKE = _Wake()
-
-
-@attrs.define
-class _Link(Generic[E]):
-    """One live connection."""
-
-    transport: Transport
-    reader: Reader[E]
-    heartbeat: Heartbeat
-    live_since: float
-    configured_at: float
-    is_accepted: bool = False
-    """Whether a frame about a wallet showed that ``configure`` was taken."""
-    is_rejected: bool = False
 
 
 _alive: set[Supervisor[Any]] = set()
@@ -250,7 +209,7 @@ class Supervisor(Generic[E]):
         self._closing = False
         self._callers: dict[int, int] = {}
         self._thread: threading.Thread | None = None
-        self._link: _Link[E] | None = None
+        self._link: Link[E] | None = None
         self._backoff = Backoff(options.jitter)
         self._verdicts = Judge(options.rejoin_timeout)
         self._connections = 0
@@ -476,7 +435,7 @@ class Supervisor(Generic[E]):
 
     # Connecting
 
-    def _connect(self) -> _Link[E]:
+    def _connect(self) -> Link[E]:
         deadline = Deadline(self._connect_timeout, self.clock)
         transport = Transport(
             self.options, self._wakeup, self.clock, on_backlog=self.poke
@@ -498,7 +457,7 @@ class Supervisor(Generic[E]):
             transport.dispose()
             raise
 
-    def _go_live(self, transport: Transport, greeting: Greeting) -> _Link[E]:
+    def _go_live(self, transport: Transport, greeting: Greeting) -> Link[E]:
         now = self.clock.monotonic()
         hello = greeting.hello
         attempts, self._attempts = self._attempts, 0
@@ -515,7 +474,7 @@ class Supervisor(Generic[E]):
         again = self._connections > 1
         self.recall.connected(now, hello.server_time_ms, again=again)
         reader = self._make_reader(transport)
-        link = _Link(
+        link = Link(
             transport,
             reader,
             Heartbeat(
@@ -524,15 +483,18 @@ class Supervisor(Generic[E]):
                 stale_after=self.options.stale_after,
                 pnl_flush_ms=hello.limits.pnl_flush_ms,
             ),
-            live_since=now,
+            recall=self.recall,
+            round_trips=self.round_trips,
+            lanes=self.lanes,
             configured_at=greeting.configured_at,
+            clock=self.clock,
         )
         # From here on users write to this connection themselves; what they
         # changed before that, while it was under way, is told now.
         self._link = link
         updates, results = self.recall.news_since(greeting.told)
         transport.post(Opcode.TEXT, *map(_encoded_late, updates))
-        self._write_soon(link, results)
+        link.write_soon(results)
         self._set_state(
             "live",
             f"connected to {self.options.endpoint} as session {hello.session_id}",
@@ -624,7 +586,7 @@ class Supervisor(Generic[E]):
 
     # Live
 
-    def _serve(self, link: _Link[E]) -> LaserSellError | None:
+    def _serve(self, link: Link[E]) -> LaserSellError | None:
         """Keep a connection alive; return why it ended, or None when closing."""
         while True:
             mail = self._next_mail(self._next_tick(link))
@@ -637,10 +599,10 @@ class Supervisor(Generic[E]):
             elif isinstance(mail, _Rejected):
                 if mail.reader is link.reader:
                     link.is_rejected = True
-                    self._end_reader(link)
+                    link.end_reader()
                     return mail.error
             elif isinstance(mail, _Send) and mail.link is link:
-                self._write_soon(link, mail.messages)
+                link.write_soon(mail.messages)
             self._tick(link)
 
     def _next_mail(self, timeout: float | None) -> _Mail | None:
@@ -649,104 +611,41 @@ class Supervisor(Generic[E]):
         except queue.Empty:
             return None
 
-    def _next_tick(self, link: _Link[E]) -> float | None:
+    def _next_tick(self, link: Link[E]) -> float | None:
         """Return the seconds until :meth:`_tick` may have something to do."""
-        if link.transport.is_lost:
-            return None  # the reader is about to say so
         now = self.clock.monotonic()
-        due = [self.recall.next_due(is_live=True), self.chores.next_due()]
-        due.append(link.transport.gives_up_at())
-        if self.intent.open_positions:
-            # Frames may start to flow at any moment, and no one says so.
-            due.append(now + FLOW_SILENCE_MIN)
-        beat = link.heartbeat.next_check(now, flowing=self._is_flowing(link))
-        return max(0.0, min([beat, *(at - now for at in due if at is not None)]))
+        due = link.next_due(now)
+        if due is None:
+            return None
+        chore = self.chores.next_due()
+        return max(0.0, (due if chore is None else min(due, chore)) - now)
 
-    def _tick(self, link: _Link[E]) -> None:
-        if link.transport.is_lost:
-            return
-        now = self.clock.monotonic()
-        self._beat(link, now)
-        asks, reports = self.recall.due(now, is_live=True)
-        self._write_soon(link, asks)
-        for report in reports:
-            link.reader.post(report)
-        busy_until = now if self.lanes.held_back else self.lanes.released_at
-        if self.recall.ends_resync(now, busy_until):
-            link.reader.post(Resynced())
-        self._run_chores(now)
-
-    def _beat(self, link: _Link[E], now: float) -> None:
-        transport = link.transport
-        action = link.heartbeat.check(
-            now,
-            transport.last_byte,
-            flowing=self._is_flowing(link),
-            held_back=self.lanes.held_back,
-        )
-        if self._takes_no_bytes(transport, now):
-            transport.lose(StreamLostError("the server takes no bytes"))
-        elif Action.RECONNECT in action:
-            silent = now - transport.last_byte
-            transport.lose(
-                StreamLostError(f"the server has been silent for {silent:.1f} seconds")
-            )
-        if Action.PROTOCOL_PING in action:
-            transport.post(Opcode.PING, b"")
-        if Action.APPLICATION_PING in action:
-            transport.post(Opcode.TEXT, lambda: self.round_trips.begin(PendingPing()))
-        if Action.REPORT_STALE in action:
-            link.reader.post(Stale(silent_sec=now - transport.last_byte))
-
-    def _takes_no_bytes(self, transport: Transport, now: float) -> bool:
-        if transport.gives_up_at() is None:
-            return False
-        # While the reader is held back nobody waits for room in the socket.
-        transport.flush()
-        if self.lanes.held_back:
-            transport.excuse_backlog()
-        at = transport.gives_up_at()
-        return at is not None and at <= now
-
-    def _is_flowing(self, link: _Link[E]) -> bool:
-        return link.heartbeat.is_flow(
-            link.transport.last_byte, link.reader.last_low, self.intent.open_positions
-        )
+    def _tick(self, link: Link[E]) -> None:
+        if not link.transport.is_lost:
+            now = self.clock.monotonic()
+            link.tick(now)
+            self._run_chores(now)
 
     def _run_chores(self, now: float) -> None:
         due = self.chores.next_due()
         if due is not None and due <= now:
             self.chores.run_due()
 
-    def _write_soon(self, link: _Link[E], messages: Iterable[ClientMessage]) -> None:
-        texts = [encode_client_message(message) for message in messages]
-        if texts:
-            link.transport.post(Opcode.TEXT, *texts)
-
     # Ending a connection
 
-    def _shut(self, link: _Link[E], mail: _Mail | None) -> None:
+    def _shut(self, link: Link[E], mail: _Mail | None) -> None:
         """Close in order: what was accepted goes out, what had arrived is delivered."""
         while mail is not None:
             if isinstance(mail, _Send) and mail.link is link:
-                self._write_soon(link, mail.messages)
+                link.write_soon(mail.messages)
             mail = self._next_mail(0)
-        self._end_reader(link)
+        link.end_reader()
         self._take_down(link)
         self._deliver(Disconnected(cause="closed by this side"))
 
-    def _end_reader(self, link: _Link[E]) -> None:
-        link.transport.begin_close()
-        link.reader.stop()
-        if not link.reader.join(CLOSE_PATIENCE):
-            link.transport.abort()
-
-    def _take_down(self, link: _Link[E]) -> None:
+    def _take_down(self, link: Link[E]) -> None:
         self._link = None
-        link.transport.abort()
-        if not link.reader.join(READER_PATIENCE):
-            log.error("the reader thread did not end; this is a bug, please report it")
-        link.transport.dispose()
+        link.take_down()
         self.round_trips.disconnected()
         self.recall.disconnected(
             self.round_trips.server_ms_at(link.transport.last_byte)
@@ -755,7 +654,7 @@ class Supervisor(Generic[E]):
         self._past_bytes += link.transport.stats.bytes_in
         self._lost_at_ms = self.clock.wall_ms()
 
-    def _leave(self, link: _Link[E], error: LaserSellError) -> tuple[Verdict, float]:
+    def _leave(self, link: Link[E], error: LaserSellError) -> tuple[Verdict, float]:
         """Take a lost connection down and report it; return what follows."""
         self._take_down(link)
         live_sec = self.clock.monotonic() - link.live_since
@@ -850,7 +749,7 @@ def _encoded_late(make: Callable[[], ClientMessage]) -> Callable[[], bytes]:
 
 
 def _close_all_at_exit() -> None:
-    streams = list(_alive)
+    streams = open_streams()
     for stream in streams:
         stream.request_close()
     for stream in streams:
@@ -858,7 +757,7 @@ def _close_all_at_exit() -> None:
 
 
 def _mark_all_forked() -> None:
-    for stream in list(_alive):
+    for stream in open_streams():
         stream.after_fork()
 
 

@@ -41,7 +41,8 @@ from lasersell.stream.options import StreamConfigure
 from lasersell.stream.reader import Message
 from lasersell.stream.recall import Recall
 from lasersell.stream.roundtrip import RoundTrips
-from lasersell.stream.supervisor import Chores, State, Supervisor
+from lasersell.stream.stats import State
+from lasersell.stream.supervisor import Chores, Supervisor
 from tests.clock import FakeClock
 from tests.unit.session.frames import WALLET, hello
 from tests.unit.session.timers import FakeTimers

@@ -28,7 +28,8 @@ from lasersell.session.events import StreamEvent
 from lasersell.session.positions import PositionHandle
 from lasersell.session.session import StreamSession
 from lasersell.stream.client import CLOSE_TIMEOUT
-from lasersell.stream.supervisor import StreamStats, Supervisor, open_streams
+from lasersell.stream.stats import StreamStats
+from lasersell.stream.supervisor import Supervisor, open_streams
 
 __all__ = ["CellStreams", "load_ipython_extension", "unload_ipython_extension"]
 

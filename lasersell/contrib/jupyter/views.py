@@ -22,7 +22,7 @@ from lasersell.contrib.recorder import PnlRecorder, recorded
 from lasersell.session.events import StreamEvent
 from lasersell.session.positions import PositionHandle
 from lasersell.session.session import StreamSession
-from lasersell.stream.supervisor import State, StreamStats
+from lasersell.stream.stats import State, StreamStats
 
 __all__ = [
     "POSITION_HEADINGS",
