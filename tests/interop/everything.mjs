@@ -12,20 +12,22 @@ const { StreamSession } = await load("session");
 const client = new StreamClient("a-key").withEndpoint(endpoint);
 const configure = JSON.parse(configureJson);
 const wanted = new Set(JSON.parse(typesJson));
-const seen = {};
+const types = new Set();
+const kinds = new Set();
 
 async function read(receiver, sender) {
   for (;;) {
     const event = await receiver.recv();
     if (event === null) return;
-    const message = event.message?.type ? event.message : event;
-    seen[message.type] = (seen[message.type] ?? 0) + 1;
+    const message = face === "session" ? event.message : event;
+    types.add(message.type);
+    if (face === "session") kinds.add(event.type);
     if (message.type === "mirror_buy_signal") {
       sender.mirrorBuyResult(message.mint, true);
     }
     wanted.delete(message.type);
     if (wanted.size === 0) {
-      console.log(JSON.stringify(seen));
+      console.log(JSON.stringify({ types: [...types], kinds: [...kinds] }));
       process.exit(0);
     }
   }

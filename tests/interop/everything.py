@@ -9,6 +9,7 @@ from lasersell.testing import OTHER_WALLET, WALLET, Script
 
 __all__ = [
     "CONFIGURE",
+    "EVERY_KIND",
     "EVERY_TYPE",
     "HelloOrder",
     "everything_server",
@@ -33,6 +34,9 @@ EVERY_TYPE = {
     "mirror_wallet_auto_disabled",
 }
 """The thirteen messages of a server."""
+
+EVERY_KIND = EVERY_TYPE - {"hello_ok", "pong", "error", "balance_update"} | {"message"}
+"""The events of an official session; messages that have none of their own are one."""
 
 CONFIGURE = {
     "wallet_pubkeys": [WALLET],

@@ -17,6 +17,7 @@ import pytest
 
 from tests.interop.everything import (
     CONFIGURE,
+    EVERY_KIND,
     EVERY_TYPE,
     HelloOrder,
     everything_server,
@@ -59,39 +60,44 @@ async def _connected(url: str, face: str) -> AsyncIterator[Any]:
         await worker._task
 
 
-async def _see_everything(url: str, face: str) -> set[str]:
-    """Do the client's part until every type was seen; return those seen."""
+async def _see_everything(url: str, face: str) -> tuple[set[str], set[str]]:
+    """Do the client's part until every type was seen; return those, and kinds of event."""
     seen: set[str] = set()
+    kinds: set[str] = set()
     async with _connected(url, face) as stream:
         stream.sender().ping(1)
         stream.sender().request_exit_signal_by_id(999_999)
         while not seen >= EVERY_TYPE:
-            event = await stream.recv()
-            message = event.message if face == "session" else event
+            message = await stream.recv()
+            if face == "session":
+                kinds.add(message.type)
+                message = message.message
             seen.add(message["type"])
             if message["type"] == "mirror_buy_signal":
                 stream.sender().mirror_buy_result(message["mint"], True)
-    return seen
+    return seen, kinds
 
 
 @_NEEDS_PYTHON_SDK
 @_ORDERS
 @pytest.mark.parametrize("face", ["session", "connection"])
 def test_the_python_sdk_sees_everything(hello: HelloOrder, face: str) -> None:
-    """Its sessions and raw connections are given each of the thirteen messages."""
+    """Its sessions and raw connections are given each message, as each kind of event."""
 
-    async def bounded(url: str) -> set[str]:
+    async def bounded(url: str) -> tuple[set[str], set[str]]:
         return await asyncio.wait_for(_see_everything(url, face), _TIMEOUT)
 
     with everything_server(hello) as sim, say_everything(sim).playing():
-        assert asyncio.run(bounded(sim.url)) == EVERY_TYPE
+        seen, kinds = asyncio.run(bounded(sim.url))
+    assert seen == EVERY_TYPE
+    assert kinds == (EVERY_KIND if face == "session" else set())
 
 
 @_NEEDS_TYPESCRIPT_SDK
 @_ORDERS
 @pytest.mark.parametrize("face", ["session", "connection", "lanes"])
 def test_the_typescript_sdk_sees_everything(hello: HelloOrder, face: str) -> None:
-    """Its sessions, raw connections and lanes are given each of the thirteen messages."""
+    """Its sessions, raw connections and lanes are given each message, as each kind."""
     with everything_server(hello) as sim, say_everything(sim).playing():
         result = subprocess.run(
             [
@@ -108,5 +114,7 @@ def test_the_typescript_sdk_sees_everything(hello: HelloOrder, face: str) -> Non
             timeout=_TIMEOUT,
             check=False,
         )
-        assert result.returncode == 0, result.stderr
-        assert set(json.loads(result.stdout)) == EVERY_TYPE
+    assert result.returncode == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert set(answer["types"]) == EVERY_TYPE
+    assert set(answer["kinds"]) == (EVERY_KIND if face == "session" else set())

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import contextlib
+import socket
+
 import attrs
 import pytest
 import websocket
@@ -92,6 +95,25 @@ def test_a_session_too_many_is_refused() -> None:
 
 
 _NO_SECOND = attrs.evolve(DEFAULT_LIMITS, max_sessions_per_api_key=1)
+
+
+def test_sessions_that_come_at_once_are_counted_too() -> None:
+    """Of many upgrades that are under way together, one key is let in as often as it may."""
+    upgrade = (
+        "GET /v1/ws HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nx-api-key: k\r\n\r\n"
+    )
+    with SimServer(tier="personal") as sim, contextlib.ExitStack() as stack:
+        address = ("127.0.0.1", sim.port)
+        clients = [
+            stack.enter_context(socket.create_connection(address, timeout=10))
+            for _ in range(20)
+        ]
+        for client in clients:
+            client.sendall(upgrade.encode())
+        statuses = [client.recv(12)[-3:] for client in clients]
+    assert sorted(statuses) == [b"101"] + [b"429"] * 19
 
 
 @pytest.mark.parametrize("status", [401, 403, 429])

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -207,6 +212,24 @@ def test_what_a_client_stopped_tracking_is_silent() -> None:
         assert sim.holdings() == (holding,)
 
 
+def test_a_breach_whose_signal_was_lost_is_signalled_to_who_comes_next() -> None:
+    """A signal that died with its client comes again, a tick after the next configure."""
+    with _manual() as sim:
+        sim.buy(WALLET, profits_pct=[-10])
+        with connected(sim) as leader:
+            leader.configure(stop_loss_pct=10)
+            sim.received.wait_for(Configure)
+            sim.faults.lose(ExitSignalWithTx)
+            sim.step()
+            assert leader.recv_type("pnl_update")["profit_units"] == -10_000_000
+            sim.drop()
+        with connected(sim) as follower:
+            follower.configure(stop_loss_pct=10)
+            sim.received.wait_for(Configure)
+            sim.step()
+            assert follower.recv_type("exit_signal_with_tx")["reason"] == "stop_loss"
+
+
 def test_two_sessions_see_the_same_chain() -> None:
     """Each session has its wallets' positions, and both see the sale of a shared one."""
     with _manual() as sim, connected(sim) as one, connected(sim) as two:
@@ -258,6 +281,31 @@ def test_the_same_seed_and_commands_give_the_same_frames() -> None:
     """Two servers of one seed, stepped and commanded alike, send the same to the byte."""
     assert _frames(7) == _frames(7)
     assert _frames(7) != _frames(8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hash_seed", ["1", "2"])
+def test_another_process_gives_the_same_frames(hash_seed: str) -> None:
+    """Nothing in them hangs on the order of a set, or on where the process runs."""
+    program = (
+        "from tests.integration.sim.test_run import frames_digest; "
+        "print(frames_digest(7))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=Path(__file__).parents[3],
+        env={**os.environ, "PYTHONHASHSEED": hash_seed},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert result.stdout.strip() == frames_digest(7)
+
+
+def frames_digest(seed: int) -> str:
+    """Return a digest of all frames of a seed."""
+    return hashlib.sha256(b"\n".join(map(_bytes, _frames(seed)))).hexdigest()
 
 
 def _frames(seed: int) -> list[str | bytes]:
