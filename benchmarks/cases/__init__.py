@@ -5,7 +5,14 @@ All cases, in the order of the table.
 from __future__ import annotations
 
 from benchmarks.case import Case
-from benchmarks.cases import commands, latency, lifecycle, resources, throughput
+from benchmarks.cases import (
+    commands,
+    latency,
+    lifecycle,
+    resources,
+    throughput,
+    watching,
+)
 
 __all__ = ["CASES"]
 
@@ -15,4 +22,5 @@ CASES: tuple[Case, ...] = (
     *commands.CASES,
     *resources.CASES,
     *lifecycle.CASES,
+    *watching.CASES,
 )

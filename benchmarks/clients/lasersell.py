@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from benchmarks.measure import (
     Meter,
@@ -186,3 +188,104 @@ def deadlines(place: Place) -> Numbers:
 def import_package(_: Place) -> Numbers:
     """Import the whole public surface."""
     return import_ms("lasersell")
+
+
+Beside = Callable[[StreamSession], AbstractContextManager[object]]
+
+
+def _compare(place: Place, beside: Beside) -> tuple[Numbers, Numbers]:
+    """
+    Receive exit signals without and beside something, a second of each in turn.
+
+    In turn, because on a machine that does other work too no two runs are alike.
+    """
+    late: tuple[list[float], list[float]] = ([], [])
+    cpu, wall = [0.0, 0.0], [0.0, 0.0]
+    turns = place.work.repeats * 2
+    with _connect(place) as session:
+        place.go()
+        for turn in range(turns):
+            mode = turn % 2
+            with beside(session) if mode else nullcontext():
+                _next_exit(session)  # late by what the change of turns took
+                cpu[mode] -= time.process_time()
+                wall[mode] -= time.perf_counter()
+                for _ in range(place.work.exits // turns - 1):
+                    sent = _stamp(_next_exit(session))
+                    late[mode].append((time.monotonic_ns() - sent) / 1000)
+                cpu[mode] += time.process_time()
+                wall[mode] += time.perf_counter()
+    without, with_it = (
+        {**spread(late[mode], "us"), "cpu_pct": 100 * cpu[mode] / wall[mode]}
+        for mode in (0, 1)
+    )
+    return without, with_it
+
+
+def _delays(without: Numbers, with_it: Numbers) -> Numbers:
+    return {
+        "exit_p99_us": without["p99_us"],
+        "exit_beside_p99_us": with_it["p99_us"],
+        "delay_p99_us": max(0.0, with_it["p99_us"] - without["p99_us"]),
+    }
+
+
+def live_view(place: Place) -> Numbers:
+    """See what a live view costs, in a notebook's kernel."""
+    # Not in the other jobs, whose memory and start-up are measured.
+    from benchmarks.kernel import run_in_kernel  # noqa: PLC0415
+
+    return run_in_kernel(__name__, "live_view_in_kernel", place)
+
+
+def live_view_in_kernel(place: Place) -> Numbers:
+    """Do what :func:`live_view` says, in the kernel."""
+    # As above.
+    from lasersell.contrib.jupyter import live  # noqa: PLC0415
+
+    without, with_it = _compare(place, live)
+    more = max(0.0, with_it["cpu_pct"] - without["cpu_pct"])
+    return {"view_cpu_pct": more, **_delays(without, with_it)}
+
+
+def scrape(place: Place) -> Numbers:
+    """See what scrapes cost, and how long each takes."""
+    took: list[float] = []
+    delays = _delays(*_compare(place, lambda session: _scraping(session, took)))
+    times = spread(took, "us")
+    return {
+        "scrape_p50_us": times["p50_us"],
+        "scrape_p99_us": times["p99_us"],
+        **delays,
+    }
+
+
+@contextmanager
+def _scraping(session: StreamSession, took: list[float]) -> Iterator[None]:
+    """Scrape a session 20 times a second; note how long each took, in us."""
+    # As above.
+    from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415
+
+    from lasersell.contrib.metrics import StreamCollector  # noqa: PLC0415
+
+    registry = CollectorRegistry()
+    collector = StreamCollector(registry)
+    collector.add(session)
+    stop = threading.Event()
+
+    def run() -> None:
+        while True:
+            start = time.perf_counter()
+            generate_latest(registry)
+            took.append((time.perf_counter() - start) * 1e6)
+            if stop.wait(0.05):
+                return
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+        collector.remove()

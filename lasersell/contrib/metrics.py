@@ -21,6 +21,7 @@ import attrs
 
 from lasersell.errors import ConfigurationError, MissingExtraError
 from lasersell.session.events import StreamEvent
+from lasersell.session.observers import Observation
 from lasersell.session.session import StreamSession
 from lasersell.stream.client import StreamHandle
 from lasersell.stream.lanes import LaneStats
@@ -114,9 +115,12 @@ class StreamCollector(Collector):
     """
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
-        # Guards the dictionary; held for one step on it.
+        # Guards the dictionaries; held for steps on them only.
         self._mutex = threading.Lock()
         self._streams: dict[str, weakref.ref[StreamHandle[Any]]] = {}
+        self._observations: weakref.WeakValueDictionary[str, Observation] = (
+            weakref.WeakValueDictionary()
+        )
         self._events = Counter(
             "lasersell_events",
             "Events of the high lane, by type.",
@@ -159,12 +163,16 @@ class StreamCollector(Collector):
                 )
             self._streams[name] = weakref.ref(stream)
         if isinstance(stream, StreamSession) and other is not stream:
-            stream.observe(lambda event: self._count(name, event))
+            observation = stream.observe(lambda event: self._count(name, event))
+            self._observations[name] = observation
 
     def remove(self, name: str = "default") -> None:
         """Show a stream no more; one that is not there is no error."""
         with self._mutex:
             self._streams.pop(name, None)
+            observation = self._observations.pop(name, None)
+        if observation is not None:
+            observation.stop()
 
     def describe(self) -> list[Metric]:
         """Return the metrics without values, which is how a registry sees their names."""

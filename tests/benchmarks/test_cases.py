@@ -22,7 +22,18 @@ def _id(case: Case) -> str:
     return case.name
 
 
-@pytest.mark.parametrize("case", CASES, ids=_id)
+# It starts a notebook's kernel.
+_SLOW = {"live-view"}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.slow if case.name in _SLOW else ())
+        for case in CASES
+    ],
+    ids=_id,
+)
 def test_a_case_gives_every_number_it_has_a_unit_for(
     case: Case, server: LoadServer
 ) -> None:
