@@ -344,9 +344,9 @@ def test_ten_thousand_deadlines_need_one_thread(in_one_step: bool) -> None:
             everything.set()
 
     scheduler = DeadlineScheduler(on_due, SYSTEM_CLOCK, lambda: None)
-    start = SYSTEM_CLOCK.monotonic() + 0.5
-    for number in range(10_000):
-        due[PositionHandle(opened(number, f"A{number}"), 0.0)] = start + number / 10_000
+    handles = [PositionHandle(opened(n, f"A{n}"), 0.0) for n in range(10_000)]
+    start = SYSTEM_CLOCK.monotonic() + 1.0
+    due.update((handle, start + n / 10_000) for n, handle in enumerate(handles))
     if in_one_step:
         scheduler.replace(due.items())
     else:
