@@ -78,7 +78,14 @@ class Common:
             ConfigurationError: There is no API key, or something is wrong with it or
                 with the endpoint.
         """
-        return StreamClient(self.api_key, endpoint=self.endpoint)
+        key = self.api_key
+        if key is None and not os.environ.get("LASERSELL_API_KEY", "").strip():
+            raise ConfigurationError(
+                "no API key; put it into a file and name that with --api-key-file, or "
+                "into LASERSELL_API_KEY (keys are made at app.lasersell.io, Settings > "
+                "API Keys)"
+            )
+        return StreamClient(key, endpoint=self.endpoint)
 
     def announce(self, text: str, **facts: Any) -> None:
         """Print a line for people, or its facts as one line of JSON."""

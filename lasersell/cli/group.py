@@ -19,6 +19,7 @@ __all__ = ["group"]
 _COMMANDS = {
     "completion": "Print the script that completes commands in your shell.",
     "demo": "Show a session against an embedded server, in at most 20 s.",
+    "doctor": "Check all that can be wrong between here and the stream.",
     "journal": "List or export what `lasersell run` has done.",
     "record": "Record what a program and the stream say to each other.",
     "replay": "Serve a recorded stream until Ctrl-C.",

@@ -299,15 +299,6 @@ class StreamHandle(Generic[E]):
         """The server's id of the present connection."""
         return self._stream.session_id
 
-    @property
-    def hello_waits_for_configure(self) -> bool:
-        """
-        Whether the server held ``hello_ok`` back until it had ``configure``.
-
-        The specification has it come first; the deployed service is reported to wait.
-        """
-        return self._stream.hello_waits_for_configure
-
     def stats(self) -> StreamStats:
         """Return a snapshot of the counters."""
         with self._stream.calling():

@@ -45,6 +45,8 @@ __all__ = [
     "connect_tcp",
     "default_context",
     "dial",
+    "find_proxy",
+    "resolve",
     "start_tls",
 ]
 
@@ -72,7 +74,7 @@ def dial(options: StreamOptions, wakeup: Wakeup, deadline: Deadline) -> socket.s
     url = options.url
     host, secure = url.hostname or "", url.scheme == "wss"
     port = url.port or (443 if secure else 80)
-    proxy = _find_proxy(options, host)
+    proxy = find_proxy(options, host)
     if proxy is None:
         sock = connect_tcp(host, port, wakeup, deadline)
     else:
@@ -99,7 +101,14 @@ def dial(options: StreamOptions, wakeup: Wakeup, deadline: Deadline) -> socket.s
 # Names and addresses
 
 
-def _resolve(host: str, port: int, wakeup: Wakeup, deadline: Deadline) -> list[Address]:
+def resolve(host: str, port: int, wakeup: Wakeup, deadline: Deadline) -> list[Address]:
+    """
+    Return the addresses of a host, as ``getaddrinfo`` does; blocks until ``deadline``.
+
+    Raises:
+        ConnectError: The name cannot be resolved, or was not in time.
+        Interrupted: ``wakeup`` called it off.
+    """
     # getaddrinfo has no time-out and cannot be interrupted, so it gets a thread
     # of its own, which may outlive us and touches nothing but its answer.
     answer: Answer[NameAnswer] = Answer()
@@ -141,7 +150,7 @@ def connect_tcp(
         ConnectError: No address of the host took the connection.
         Interrupted: ``wakeup`` called it off.
     """
-    race = _AddressRace(_resolve(host, port, wakeup, deadline), wakeup, deadline)
+    race = _AddressRace(resolve(host, port, wakeup, deadline), wakeup, deadline)
     try:
         return race.run()
     except ConnectTimeoutError:
@@ -268,7 +277,8 @@ def _tune(sock: socket.socket) -> None:
 # Proxies
 
 
-def _find_proxy(options: StreamOptions, host: str) -> SplitResult | None:
+def find_proxy(options: StreamOptions, host: str) -> SplitResult | None:
+    """Return the proxy on the way to a host, of the options or the environment."""
     if options.proxy is not None:
         return check_proxy(options.proxy)
     if not options.trust_env:
