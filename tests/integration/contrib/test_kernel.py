@@ -1,0 +1,210 @@
+"""In a real kernel: interrupts, cells that run again, the live view."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lasersell.protocol.server import PositionClosed, PositionOpened
+from lasersell.sim import SimServer
+from tests.integration.contrib.kernel import Kernel, Ran, started_kernel
+from tests.unit.session.frames import WALLET
+
+pytestmark = pytest.mark.slow
+
+THREADS = """
+import threading
+print(sorted(t.name.rstrip("0123456789") for t in threading.enumerate()
+             if t.name.startswith("lasersell")))
+"""
+AT_REST = "['lasersell-reader-', 'lasersell-supervisor-']"
+"""The threads of a session that nobody watches."""
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Kernel]:
+    """Start one kernel for all tests."""
+    with started_kernel() as kernel:
+        ran = kernel.run(
+            "%load_ext lasersell\n"
+            "import os\n"
+            "from lasersell import *\n"
+            "from lasersell.contrib.jupyter import live\n"
+        )
+        assert ran.status == "ok", ran.text
+        yield kernel
+
+
+@pytest.fixture
+def connect(kernel: Kernel, sim: SimServer, tmp_path: Path) -> Iterator[str]:
+    """Return the code of a cell that connects; its session is closed afterwards."""
+    yield (
+        f"os.environ['LASERSELL_RUNTIME_DIR'] = {str(tmp_path / 'run')!r}\n"
+        "session = StreamSession.connect(\n"
+        f"    StreamClient('key', endpoint={sim.url!r}),\n"
+        f"    StreamConfigure([{WALLET!r}], StrategyConfig(target_profit_pct=500.0)),\n"
+        "    wait_configured=0, exclusive=True)\n"
+    )
+    ok(kernel.run("session.close()"))
+
+
+def ok(ran: Ran) -> Ran:
+    """Return what a cell did, which must not have failed."""
+    assert ran.status == "ok", ran.text
+    return ran
+
+
+def interrupted(kernel: Kernel, request: str) -> Ran:
+    """Interrupt a cell, and return what it did."""
+    kernel.interrupt()
+    ran = kernel.finish(request)
+    assert ran.status == "error"
+    assert "KeyboardInterrupt" in ran.text
+    return ran
+
+
+_RECEIVE = """
+def take(count):
+    while sum(e.type in ("position_opened", "position_closed") for e in seen) < count:
+        event = session.recv()
+        if not seen or event is not seen[-1]:
+            seen.append(event)
+seen = []
+"""
+_TELL = """
+import json
+print(json.dumps([[e.type, e.message.mint] for e in seen
+                  if e.type in ("position_opened", "position_closed")]))
+"""
+
+
+def _sent(sim: SimServer) -> list[list[str]]:
+    messages = [entry.item for entry in sim.sent.entries()]
+    return [
+        [message.type, message.mint]
+        for message in messages
+        if isinstance(message, PositionOpened | PositionClosed)
+    ]
+
+
+@pytest.mark.parametrize("beside", ["pass", "live(session)"])
+def test_an_interrupt_of_recv_loses_no_event(
+    kernel: Kernel, sim: SimServer, connect: str, beside: str
+) -> None:
+    """Every event comes, with and without a live view; of the view no thread is left."""
+    ok(kernel.run(connect + _RECEIVE))
+    for turn in range(3):
+        first = sim.buy(WALLET)
+        receiving = kernel.begin(f"{beside}\nprint('begin')\ntake(1_000)")
+        kernel.until_printed(receiving, "begin")
+        sim.buy(WALLET)
+        interrupted(kernel, receiving)
+        assert ok(kernel.run(THREADS)).text.strip() == AT_REST
+        sim.sell(first)
+        ok(kernel.run(f"take({3 * (turn + 1)})"))
+    assert json.loads(ok(kernel.run(_TELL)).text) == _sent(sim)
+
+
+def test_an_interrupt_of_a_view_leaves_no_thread_and_loses_no_event(
+    kernel: Kernel, sim: SimServer, connect: str
+) -> None:
+    """A view that is the last expression of its cell runs until it is interrupted."""
+    ok(kernel.run(connect + _RECEIVE))
+    for _ in range(3):
+        sim.buy(WALLET)
+        watching = kernel.begin("live(session, rate=50)")
+        kernel.until_updated(watching)
+        sim.buy(WALLET)
+        interrupted(kernel, watching)
+        assert ok(kernel.run(THREADS)).text.strip() == AT_REST
+    ok(kernel.run("take(6)"))
+    assert json.loads(ok(kernel.run(_TELL)).text) == _sent(sim)
+
+
+def test_a_view_is_one_output_that_changes(
+    kernel: Kernel, sim: SimServer, connect: str
+) -> None:
+    """With the profits and events as they come; the last drawing says how it ended."""
+    holding = sim.buy(WALLET, profits_pct=[1.25])
+    ok(kernel.run(connect))
+    watching = kernel.begin(
+        "live(session, rate=50)\n"
+        "session.wait_for('pnl_update', timeout=9)\n"
+        "session.wait_for('position_closed', timeout=9)\n"
+        "session.close()"
+    )
+    while "+1.25" not in kernel.until_updated(watching):
+        pass
+    sim.sell(holding)
+    ran = ok(kernel.finish(watching))
+    assert ran.html == []
+    assert "position_closed" in ran.updates[-1]
+    assert ">closed</span>" in ran.updates[-1]
+
+
+def test_a_view_stops_with_its_cell(kernel: Kernel, connect: str) -> None:
+    """Unless it is to be kept; then it stops with the session."""
+    ok(kernel.run(connect))
+    ok(kernel.run("view = live(session)\nassert view.is_running"))
+    assert ok(kernel.run("print(view)")).text.strip() == "<LiveView, stopped>"
+    assert ok(kernel.run(THREADS)).text.strip() == AT_REST
+    ok(kernel.run("view = live(session, keep=True)"))
+    assert ok(kernel.run("print(view)")).text.strip() == "<LiveView, running>"
+    ok(kernel.run("session.close()"))
+    assert ok(kernel.run("print(view.wait(9))")).text.strip() == "True"
+    assert ok(kernel.run(THREADS)).text.strip() == "[]"
+
+
+def test_a_cell_that_connects_can_be_run_again(
+    kernel: Kernel, sim: SimServer, connect: str
+) -> None:
+    """Though Out and _ hold its session, which has the only place of its key."""
+    for _ in range(3):
+        ok(kernel.run(connect + "session", cell_id="connects"))
+        ok(kernel.run("_"))
+        sim.wait_for_connections(1)
+
+
+def test_a_cell_without_an_id_can_be_run_again(
+    kernel: Kernel, sim: SimServer, connect: str
+) -> None:
+    """It is known by its text, where the frontend sends no id."""
+    for _ in range(3):
+        ok(kernel.run(connect))
+    sim.wait_for_connections(1)
+
+
+def test_a_cell_that_failed_can_be_run_again(
+    kernel: Kernel, sim: SimServer, connect: str
+) -> None:
+    """Its traceback holds the frames, and they hold the session."""
+    failing = f"def run():\n    {connect.splitlines()[0]}\n    "
+    failing += "\n    ".join(connect.splitlines()[1:]) + "\n    1 / 0\nrun()"
+    for _ in range(2):
+        assert "ZeroDivisionError" in kernel.run(failing, cell_id="fails").text
+        sim.wait_for_connections(1)
+    ok(kernel.run(connect, cell_id="fails"))
+
+
+def test_views_are_shown_as_html(kernel: Kernel, sim: SimServer, connect: str) -> None:
+    """Sessions, positions, events, counters, recorders; and other lists as ever."""
+    sim.buy(WALLET)
+    ok(kernel.run(connect))
+    ok(kernel.run("event = session.wait_for('position_opened', timeout=9)"))
+    ok(kernel.run("from lasersell.contrib.recorder import PnlRecorder"))
+    for code in (
+        "session",
+        "session.positions()",
+        "session.positions()[0]",
+        "event",
+        "session.stats()",
+        "PnlRecorder(session)",
+    ):
+        (html,) = ok(kernel.run(code)).html
+        assert 'class="lasersell"' in html
+    assert ok(kernel.run("[1, 2]")).html == []
+    assert ok(kernel.run("%unload_ext lasersell\nsession")).html == []
+    ok(kernel.run("%load_ext lasersell"))
