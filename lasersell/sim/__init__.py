@@ -16,11 +16,13 @@ except ImportError as error:
     raise MissingExtraError("the embedded server", "sim") from error
 
 from lasersell.sim.admission import Upgrade
+from lasersell.sim.calls import Call
 from lasersell.sim.clock import ManualClock
 from lasersell.sim.faults import MISSING, Faults
 from lasersell.sim.flood import Flood
 from lasersell.sim.ledger import Holding, InsufficientFundsError, Ledger, Trade
 from lasersell.sim.log import Entry, Log
+from lasersell.sim.node import Submission, SubmissionFault
 from lasersell.sim.options import DEFAULT_LIMITS, SimOptions
 from lasersell.sim.readings import Readings
 from lasersell.sim.server import SimServer
@@ -31,6 +33,7 @@ __all__ = [
     "DEFAULT_LIMITS",
     "MISSING",
     "TIERS",
+    "Call",
     "Entry",
     "Faults",
     "Flood",
@@ -43,6 +46,8 @@ __all__ = [
     "SimOptions",
     "SimServer",
     "SimSession",
+    "Submission",
+    "SubmissionFault",
     "Tier",
     "Trade",
     "Upgrade",

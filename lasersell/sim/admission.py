@@ -10,7 +10,7 @@ from lasersell.protocol.server import ServerError
 from lasersell.sim.connection import Connection
 from lasersell.sim.options import Denial, SimOptions
 
-__all__ = ["Refusal", "Upgrade", "Verdict", "judge"]
+__all__ = ["Refusal", "Upgrade", "Verdict", "judge", "key_problem"]
 
 
 @attrs.frozen
@@ -28,7 +28,7 @@ class Upgrade:
 @attrs.define
 class Refusal:
     """
-    An order to refuse upgrades.
+    An order to refuse upgrades, or calls.
 
     Attributes:
         status: HTTP status to answer.
@@ -75,12 +75,10 @@ def judge(
 
     A client without a key is always a 401.
     """
-    if not key:
-        return Verdict("401", _unauthorized("missing API key in x-api-key"))
-    if options.api_keys is not None and key not in options.api_keys:
-        return Verdict(
-            options.unknown_key, _unauthorized("unknown API key in x-api-key")
-        )
+    problem = key_problem(key, options)
+    if problem is not None:
+        denial = options.unknown_key if key else "401"
+        return Verdict(denial, ServerError(code="unauthorized", message=problem))
     allowed = options.limits.max_sessions_per_api_key
     if allowed and sum(other.api_key == key for other in connections) >= allowed:
         error = ServerError(
@@ -90,5 +88,10 @@ def judge(
     return None
 
 
-def _unauthorized(problem: str) -> ServerError:
-    return ServerError(code="unauthorized", message=problem)
+def key_problem(key: str, options: SimOptions) -> str | None:
+    """Return what is wrong with an API key; None if nothing is."""
+    if not key:
+        return "missing API key in x-api-key"
+    if options.api_keys is not None and key not in options.api_keys:
+        return "unknown API key in x-api-key"
+    return None

@@ -13,6 +13,7 @@ from itertools import count
 from lasersell._clock import Clock
 from lasersell.errors import ConfigurationError
 from lasersell.protocol.pubkey import check_pubkey
+from lasersell.sim.blockhashes import Blockhashes
 from lasersell.sim.ledger import Holding, Ledger, Trade
 from lasersell.sim.market import Pool
 from lasersell.sim.markets import Market, Markets
@@ -44,6 +45,7 @@ class Chain:
         ledger: Who holds what.
         markets: Where it trades.
         orders: What clients were told to trade, and has not landed.
+        blockhashes: What bounds the life of transactions.
 
     Raises:
         ConfigurationError: If a wallet is no public key.
@@ -60,8 +62,10 @@ class Chain:
         self.ledger = Ledger()
         self.markets = Markets(seed=seed, volatility_pct=volatility_pct)
         self.orders = Orders()
+        self.blockhashes = Blockhashes()
         self._clock = clock
-        self._wallets = None if wallets is None else _checked(wallets)
+        self._takes_any = wallets is None
+        self._wallets = _checked(wallets or ())
         self._position_ids = count(1)
         self._start_ms = clock.wall_ms()
         self._last_slot = _FIRST_SLOT
@@ -80,6 +84,10 @@ class Chain:
         self._last_slot = max(self._last_slot, _FIRST_SLOT + elapsed)
         return self._last_slot
 
+    def blockhash(self) -> str:
+        """Return the newest block hash; base58."""
+        return self.blockhashes.latest(self.slot)
+
     def _stamp(self) -> tuple[int, int]:
         # No two trades share a slot or a millisecond, so that selling and buying
         # again at once cannot be taken for the same position.
@@ -91,7 +99,7 @@ class Chain:
 
     def is_registered(self, wallet: str) -> bool:
         """Tell whether a session may be configured with this wallet."""
-        if self._wallets is not None:
+        if not self._takes_any:
             return wallet in self._wallets
         try:
             check_pubkey(wallet, "wallet_pubkeys")
@@ -107,8 +115,13 @@ class Chain:
             ConfigurationError: If it is no public key.
         """
         check_pubkey(wallet, "wallet")
-        if self._wallets is not None:
-            self._wallets.add(wallet)
+        self._wallets.add(wallet)
+
+    def unregister(self, wallet: str) -> bool:
+        """Forget a wallet that was registered; tell whether it was."""
+        was_registered = wallet in self._wallets
+        self._wallets.discard(wallet)
+        return was_registered
 
     def holds(self, wallet: str) -> bool:
         """Tell whether a wallet holds anything."""
@@ -149,9 +162,12 @@ class Chain:
         tokens: int | None = None,
         profits_pct: Iterable[float] | None = None,
         mirror_source: str | None = None,
+        signature: str | None = None,
     ) -> Trade:
         """
         Land a buy; the arguments are those of ``SimServer.buy``.
+
+        ``signature`` is that of the transaction that was submitted for it, if any was.
 
         Raises:
             InsufficientFundsError: If the wallet was funded, with less than it costs.
@@ -180,7 +196,8 @@ class Chain:
                 quote=market.quote,
                 decimals=market.decimals,
                 mirror_source=mirror_source,
-            )
+            ),
+            signature,
         )
         market.pool = pool
         if profits_pct is not None:
@@ -198,6 +215,7 @@ class Chain:
         tokens: int | None = None,
         reason: str,
         level_index: int | None = None,
+        signature: str | None = None,
     ) -> Trade:
         """
         Land a sale at the current price; None sells everything.
@@ -218,6 +236,7 @@ class Chain:
             slot=slot,
             time_ms=now_ms,
             level_index=level_index,
+            signature=signature,
         )
         market.pool = market.pool.after_sell(tokens)
         if trade.balance == 0:
@@ -237,11 +256,27 @@ class Chain:
         tokens = pending.tokens
         if tokens is not None and held is not None:
             tokens = min(tokens, held.tokens)
+        return self.land_sale(holding, tokens, pending)
+
+    def land_sale(
+        self,
+        holding: Holding,
+        tokens: int | None,
+        pending: PendingExit,
+        signature: str | None = None,
+    ) -> Trade:
+        """
+        Land the sale of so many tokens as that of an exit; None is all.
+
+        Raises:
+            ConfigurationError: If the wallet does not hold that much any more.
+        """
         trade = self.sell(
             holding,
             tokens=tokens,
             reason=pending.reason,
             level_index=pending.level_index,
+            signature=signature,
         )
         self.orders.forget_exit(holding.token_account, pending.level_index)
         return trade

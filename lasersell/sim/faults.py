@@ -19,6 +19,7 @@ from lasersell.sim.background import Background
 from lasersell.sim.connection import Connection
 from lasersell.sim.encoding import frame
 from lasersell.sim.hub import Hub
+from lasersell.sim.node import SubmissionFault, check_fault
 from lasersell.sim.tampering import Duplicate, Lose, Swap, Tamper
 
 __all__ = ["MISSING", "Faults"]
@@ -135,6 +136,41 @@ class Faults:
 
     def _tamper(self, tamper: Tamper) -> None:
         self._background.call(lambda: self._hub.tampers.append(tamper))
+
+    # --- transactions to come -------------------------------------------------
+
+    def submissions(self, *faults: SubmissionFault, times: int = 1) -> None:
+        """
+        Choose what happens to the next transactions that are submitted.
+
+        Args:
+            faults: One for each, see :data:`SubmissionFault`; ``none`` lets one through.
+            times: How often all of them are gone through.
+
+        Raises:
+            ConfigurationError: If there is no such fault.
+        """
+        for fault in faults:
+            check_fault(fault)
+        self._background.call(lambda: self._hub.node.faults.extend(faults * times))
+
+    def land_delayed(self) -> None:
+        """Land what was submitted and delayed so far, unless its time has passed."""
+        self._background.call(self._hub.node.land_delayed)
+
+    def expire_blockhashes(self) -> None:
+        """Let every block hash that was handed out be too old."""
+        self._background.call(self._hub.node.expire_blockhashes)
+
+    def settle(self, signature: str, err: object = None) -> None:
+        """
+        Have a transaction be on the chain that was never submitted here.
+
+        Args:
+            signature: Its signature; base58.
+            err: Why it failed, as the chain says it; None if it did not.
+        """
+        self._background.call(lambda: self._hub.node.settle(signature, err))
 
     def _each(self, act: Callable[[Connection], None]) -> None:
         def act_on_all() -> None:

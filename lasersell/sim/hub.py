@@ -27,15 +27,20 @@ from lasersell.protocol.codec import decode_client_message
 from lasersell.protocol.server import HelloOk, ServerError, ServerMessage
 from lasersell.sim.activity import Activity
 from lasersell.sim.admission import Refusal, Upgrade, Verdict, judge
+from lasersell.sim.calls import Calls
 from lasersell.sim.chain import Chain
 from lasersell.sim.connection import ABNORMAL_CLOSURE, LOW_PRIORITY, Connection
 from lasersell.sim.describe import describe
 from lasersell.sim.flood import Flood
 from lasersell.sim.ledger import Trade
 from lasersell.sim.log import Log
+from lasersell.sim.node import Node, Submission
 from lasersell.sim.options import SimOptions
+from lasersell.sim.rest import Rest
+from lasersell.sim.rpc import Rpc
 from lasersell.sim.session import SimSession
 from lasersell.sim.tampering import Tamper
+from lasersell.sim.tiers import TierName
 from lasersell.sim.tracking import Memory
 
 __all__ = ["PATH", "Hub"]
@@ -58,6 +63,7 @@ class Hub:
     Args:
         chain: The world to report on.
         options: How to behave; may be replaced while it runs.
+        tier: The tier of the account; None is none of them.
         ticks_by_itself: Whether the flush interval drives the ticks.
 
     Attributes:
@@ -68,10 +74,18 @@ class Hub:
         refusal: The order to refuse upgrades, if there is one.
         floods: The floods under way.
         tampers: The orders to tamper with messages.
+        node: Where transactions are submitted.
+        submissions: Every transaction that was.
+        calls: The REST API and JSON-RPC.
     """
 
     def __init__(
-        self, chain: Chain, options: SimOptions, *, ticks_by_itself: bool
+        self,
+        chain: Chain,
+        options: SimOptions,
+        *,
+        tier: TierName | None,
+        ticks_by_itself: bool,
     ) -> None:
         self.options = options
         self.received: Log[ClientMessage] = Log()
@@ -83,6 +97,14 @@ class Hub:
         self.refusal: Refusal | None = None
         self.floods: set[Flood] = set()
         self.tampers: list[Tamper] = []
+        self.submissions: Log[Submission] = Log()
+        self.node = Node(chain, self.publish, self._note_submission)
+        self.calls = Calls(
+            Rest(chain, lambda: self.options, tier),
+            Rpc(chain, self.node),
+            lambda: self.options,
+            self.activity,
+        )
         self._chain = chain
         self._ticks_by_itself = ticks_by_itself
         self._next_tick_at = 0.0
@@ -95,6 +117,7 @@ class Hub:
         """Accept connections on a listening socket, and tick, while entered."""
         app = web.Application()
         app.router.add_get(PATH, self._serve_client)
+        self.calls.add_to(app)
         runner = web.AppRunner(
             app,
             access_log=None,
@@ -127,6 +150,11 @@ class Hub:
             self._tell(connection, connection.session.see_trade(trade))
         self.activity.ring()
         return trade
+
+    def _note_submission(self, submission: Submission) -> None:
+        self.submissions.add(submission)
+        _logger.info("%s submitted: %s", submission.side, submission.signature)
+        self.activity.ring()
 
     def send(self, messages: Sequence[ServerMessage]) -> None:
         """Send messages to every client."""

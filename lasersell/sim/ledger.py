@@ -71,6 +71,7 @@ class Trade:
         slot: Slot in which it landed; no two trades share one.
         time_ms: When it landed, in Unix milliseconds.
         level_index: The ladder level whose exit it was; None if of none.
+        signature: The transaction that was submitted for it; None if none was.
     """
 
     side: Literal["buy", "sell"]
@@ -82,6 +83,7 @@ class Trade:
     slot: int
     time_ms: int
     level_index: int | None = None
+    signature: str | None = None
 
     @property
     def price_quote(self) -> int:
@@ -180,7 +182,7 @@ class Ledger:
             raise ConfigurationError("a wallet is funded with 0 quote units or more")
         self._funds[wallet, quote] = (self.funds(wallet, quote) or 0) + quote_units
 
-    def buy(self, holding: Holding) -> Trade:
+    def buy(self, holding: Holding, signature: str | None = None) -> Trade:
         """
         Book a buy into an empty token account.
 
@@ -205,6 +207,7 @@ class Ledger:
                 reason="buy",
                 slot=holding.slot,
                 time_ms=holding.opened_at_ms,
+                signature=signature,
             )
         )
 
@@ -229,6 +232,7 @@ class Ledger:
         slot: int,
         time_ms: int,
         level_index: int | None = None,
+        signature: str | None = None,
     ) -> Trade:
         """
         Book the sale of all or a part of a holding.
@@ -265,6 +269,7 @@ class Ledger:
                 slot=slot,
                 time_ms=time_ms,
                 level_index=level_index,
+                signature=signature,
             )
         )
 

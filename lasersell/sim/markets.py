@@ -128,6 +128,9 @@ class Markets:
         market = self._by_mint.get(mint)
         return self.add(mint) if market is None else market
 
+    def __contains__(self, mint: object) -> bool:
+        return mint in self._by_mint
+
     def add(
         self,
         mint: str | None = None,

@@ -141,15 +141,15 @@ class MirrorDesk:
             ]
         self._chain.orders.expect_buy(buy)
         self._last_buy_ms[watched_wallet] = self._chain.now_ms()
-        return [
-            mirror_buy_signal(
-                buy,
-                market,
-                self._sender,
-                slippage_bps=self.config.buy_slippage_bps or _DEFAULT_SLIPPAGE_BPS,
-                slot=self._chain.slot,
-            )
-        ]
+        signal = mirror_buy_signal(
+            buy,
+            market,
+            self._sender,
+            slippage_bps=self.config.buy_slippage_bps or _DEFAULT_SLIPPAGE_BPS,
+            blockhash=self._chain.blockhash(),
+        )
+        self._chain.orders.offer(signal.unsigned_tx_b64, buy)
+        return [signal]
 
     def _is_passed_over(self, watched_wallet: str, market: Market) -> bool:
         is_creator = market.creator == watched_wallet

@@ -89,6 +89,8 @@ class SimOptions:
         watched_exits: Whether the strategy is applied to positions of watched
             wallets too, and their exit signals sent. The mirror pages and the wire
             types say so; nobody but their owner can sign them.
+        lookup_tables: Whether transactions keep accounts in an address look-up table,
+            which ``getAccountInfo`` returns.
         starter_holdings: Tokens bought for a wallet that is configured and holds
             nothing.
         require_exit_condition: Whether a strategy with nothing set is refused. Off
@@ -135,6 +137,7 @@ class SimOptions:
     liquidity_snapshots: bool = False
     trade_ticks: bool = False
     watched_exits: bool = True
+    lookup_tables: bool = False
     starter_holdings: int = 0
     require_exit_condition: bool = False
     guard_timeout_ms: int = 30_000
@@ -164,6 +167,7 @@ class OptionFields(TypedDict, total=False):
     liquidity_snapshots: bool
     trade_ticks: bool
     watched_exits: bool
+    lookup_tables: bool
     starter_holdings: int
     require_exit_condition: bool
     guard_timeout_ms: int

@@ -1,10 +1,16 @@
-"""Trades that a client was told to make, from the signal to their landing."""
+"""
+Trades that a client was told to make, from the signal to their landing.
+
+They are known by the client's position, and by the transaction that it was offered.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 import attrs
+
+from lasersell.sim.transactions import message_of
 
 __all__ = ["Orders", "PendingBuy", "PendingExit"]
 
@@ -50,6 +56,9 @@ class PendingBuy:
     due_ms: int | None = None
 
 
+_OFFERS_KEPT = 16_384
+
+
 class Orders:
     """
     Exits by token account, and buys by wallet and mint, oldest signal first.
@@ -60,12 +69,27 @@ class Orders:
 
     def __init__(self) -> None:
         self._exits: dict[str, dict[int | None, PendingExit]] = {}
+        self._signalled: dict[str, dict[int | None, PendingExit]] = {}
         self._buys: dict[tuple[str, str], PendingBuy] = {}
+        self._offers: dict[bytes, PendingExit | PendingBuy] = {}
+
+    # --- transactions ---------------------------------------------------------
+
+    def offer(self, text: str, order: PendingExit | PendingBuy) -> None:
+        """Remember what an unsigned transaction in base64 is for."""
+        self._offers[message_of(text)] = order
+        if len(self._offers) > _OFFERS_KEPT:
+            del self._offers[next(iter(self._offers))]
+
+    def offered(self, message: bytes) -> PendingExit | PendingBuy | None:
+        """Return what a message that was signed is for; None if we did not build it."""
+        return self._offers.get(message)
 
     # --- exits ----------------------------------------------------------------
 
     def expect_exit(self, token_account: str, pending: PendingExit) -> None:
         """Remember that an exit signal went out."""
+        self._signalled.setdefault(token_account, {})[pending.tokens] = pending
         exits = self._exits.setdefault(token_account, {})
         known = exits.get(pending.level_index)
         if known is None or known.due_ms is None:
@@ -76,6 +100,14 @@ class Orders:
         """Return the exit signalled last for an account, if one is under way."""
         exits = self._exits.get(token_account)
         return None if not exits else next(reversed(exits.values()))
+
+    def exit_of(self, token_account: str, tokens: int | None) -> PendingExit | None:
+        """
+        Return the exit that was signalled last to sell so much; None is everything.
+
+        It may have landed, as long as the account holds something.
+        """
+        return self._signalled.get(token_account, {}).get(tokens)
 
     def due_exits(self, now_ms: int) -> list[tuple[str, PendingExit]]:
         """Return the exits whose time has come, with their accounts."""
@@ -94,6 +126,7 @@ class Orders:
     def forget_exits(self, token_account: str) -> None:
         """Forget all exits of an account that holds nothing any more."""
         self._exits.pop(token_account, None)
+        self._signalled.pop(token_account, None)
 
     # --- mirror buys ----------------------------------------------------------
 

@@ -22,19 +22,18 @@ from lasersell.sim.market import SLIPPAGE_BANDS_BPS, Pool, liquidity_trend
 from lasersell.sim.markets import Market
 from lasersell.sim.orders import PendingBuy
 from lasersell.sim.solana import (
-    associated_token_account,
     made_up_key,
     made_up_signature,
-    unsigned_buy,
-    unsigned_sell,
 )
 from lasersell.sim.strategy import Exit
+from lasersell.sim.transactions import Place, unsigned_buy, unsigned_sell
 from lasersell.sim.valuation import Valuation
 
 __all__ = [
     "Sender",
     "balance_update",
     "exit_signal",
+    "less",
     "liquidity_snapshot",
     "mirror_buy_signal",
     "move_tick",
@@ -56,11 +55,26 @@ class Sender:
         session_id: The session.
         send_mode: How; None was not said.
         tip_lamports: The tip in each transaction; None was not said.
+        has_table: Whether transactions keep accounts in a look-up table.
     """
 
     session_id: int
     send_mode: str | None = None
     tip_lamports: int | None = None
+    has_table: bool = False
+
+    def place(self, market: Market, wallet: str, blockhash: str) -> Place:
+        """Return where a transaction of this client trades."""
+        return Place(
+            wallet=wallet,
+            mint=market.mint,
+            market_type=market.market_type,
+            quote=market.quote,
+            pool=market.address,
+            blockhash=blockhash,
+            tip_lamports=self.tip_lamports,
+            has_table=self.has_table,
+        )
 
 
 def balance_update(holding: Holding, tokens: int, slot: int) -> BalanceUpdate:
@@ -176,7 +190,7 @@ def trade_tick(
         quote_amount=trade.quote_units,
         price_quote=market.token_price_quote,
         maker=trade.holding.wallet,
-        tx_signature=made_up_signature("trade", trade.slot),
+        tx_signature=trade.signature or made_up_signature("trade", trade.slot),
         watched=watched,
     )
 
@@ -208,17 +222,17 @@ def exit_signal(
     sender: Sender,
     *,
     slippage_bps: int,
-    slot: int,
+    blockhash: str,
     now_ms: int,
     watched: bool = False,
 ) -> ExitSignalWithTx:
     """
     Return an exit signal with a real unsigned transaction.
 
-    It sells what was decided, for proceeds down to ``slippage_bps`` below what
+    It sells what was decided, or what is left of it, for proceeds down to ``slippage_bps`` below what
     that would bring now. ``profit_units`` is the profit of the whole position.
     """
-    tokens = holding.tokens if decision.tokens is None else decision.tokens
+    tokens = min(decision.tokens or holding.tokens, holding.tokens)
     value = Valuation(holding.entry_quote_units, market.pool.proceeds(holding.tokens))
     return ExitSignalWithTx(
         session_id=sender.session_id,
@@ -233,14 +247,9 @@ def exit_signal(
         triggered_at_ms=now_ms,
         market_context=market.context(holding.wallet),
         unsigned_tx_b64=unsigned_sell(
-            wallet=holding.wallet,
-            mint=holding.mint,
-            token_account=holding.token_account,
-            pool=market.address,
+            sender.place(market, holding.wallet, blockhash),
             tokens=tokens,
-            min_quote_units=_less(market.pool.proceeds(tokens), slippage_bps),
-            tip_lamports=sender.tip_lamports or 0,
-            slot=slot,
+            min_quote_units=less(market.pool.proceeds(tokens), slippage_bps),
         ),
         sell_tokens=tokens if tokens < holding.tokens else None,
         level_index=decision.level_index,
@@ -250,7 +259,12 @@ def exit_signal(
 
 
 def mirror_buy_signal(
-    buy: PendingBuy, market: Market, sender: Sender, *, slippage_bps: int, slot: int
+    buy: PendingBuy,
+    market: Market,
+    sender: Sender,
+    *,
+    slippage_bps: int,
+    blockhash: str,
 ) -> MirrorBuySignal:
     """Return the order to copy a buy, with a real unsigned transaction."""
     return MirrorBuySignal(
@@ -261,14 +275,9 @@ def mirror_buy_signal(
         amount_quote_units=buy.quote_units,
         input=market.quote,
         unsigned_tx_b64=unsigned_buy(
-            wallet=buy.wallet,
-            mint=buy.mint,
-            token_account=associated_token_account(buy.wallet, buy.mint),
-            pool=market.address,
+            sender.place(market, buy.wallet, blockhash),
             quote_units=buy.quote_units,
-            min_tokens=_less(market.pool.tokens_for(buy.quote_units), slippage_bps),
-            tip_lamports=sender.tip_lamports or 0,
-            slot=slot,
+            min_tokens=less(market.pool.tokens_for(buy.quote_units), slippage_bps),
         ),
         slippage_bps=slippage_bps,
         send_mode=sender.send_mode,
@@ -277,5 +286,6 @@ def mirror_buy_signal(
     )
 
 
-def _less(units: int, slippage_bps: int) -> int:
+def less(units: int, slippage_bps: int) -> int:
+    """Return what is left of an amount at the worst slippage allowed."""
     return units * max(0, _BPS - slippage_bps) // _BPS

@@ -21,6 +21,7 @@ from lasersell.protocol.client import ClientMessage
 from lasersell.protocol.server import PnlUpdate, ServerMessage
 from lasersell.sim.admission import Refusal, Upgrade
 from lasersell.sim.background import Background
+from lasersell.sim.calls import RPC_PATH, Call
 from lasersell.sim.chain import DEFAULT_QUOTE_UNITS, Chain
 from lasersell.sim.clock import ManualClock
 from lasersell.sim.connection import ABNORMAL_CLOSURE
@@ -29,6 +30,7 @@ from lasersell.sim.faults import Faults
 from lasersell.sim.flood import Flood
 from lasersell.sim.hub import PATH, Hub
 from lasersell.sim.log import Log
+from lasersell.sim.node import Submission
 from lasersell.sim.options import OptionFields, make_options
 from lasersell.sim.session import SimSession
 from lasersell.sim.tiers import TierName
@@ -88,6 +90,7 @@ class SimServer(World):
         hub = Hub(
             chain,
             make_options(tier, pnl_flush_ms, options),
+            tier=tier,
             ticks_by_itself=not isinstance(clock, ManualClock),
         )
         super().__init__(chain, hub, Background(hub.serve))
@@ -128,6 +131,16 @@ class SimServer(World):
     def url(self) -> str:
         """The endpoint to give to a client."""
         return f"ws://{self._host}:{self._port}{PATH}"
+
+    @property
+    def api_url(self) -> str:
+        """The base URL of the REST API."""
+        return f"http://{self._host}:{self._port}"
+
+    @property
+    def rpc_url(self) -> str:
+        """Where the chain's node answers JSON-RPC, to give to a ``SendTarget``."""
+        return f"{self.api_url}{RPC_PATH}"
 
     def start(self) -> None:
         """
@@ -201,6 +214,16 @@ class SimServer(World):
         return self._hub.upgrades
 
     @property
+    def calls(self) -> Log[Call]:
+        """Every call of the REST API and of JSON-RPC, with its HTTP status."""
+        return self._hub.calls.log
+
+    @property
+    def submissions(self) -> Log[Submission]:
+        """Every transaction that was submitted with good signatures."""
+        return self._hub.submissions
+
+    @property
     def connection_count(self) -> int:
         """How many clients are connected."""
         return len(self._hub.connections)
@@ -268,6 +291,48 @@ class SimServer(World):
     def accept_upgrades(self) -> None:
         """Stop refusing upgrades."""
         self._hub.refusal = None
+
+    def refuse_calls(
+        self,
+        name: str,
+        status: int = 503,
+        *,
+        headers: Mapping[str, str] | None = None,
+        times: int | None = None,
+    ) -> None:
+        """
+        Answer the next ``times`` calls of a name with an HTTP status; None is all.
+
+        Args:
+            name: A method of JSON-RPC, or a path of the REST API: ``/v1/sell``.
+            status: Such as 429.
+            headers: Of the answer, such as ``Retry-After``.
+            times: How many.
+        """
+        refusal = Refusal(status, headers or {}, times)
+        self._background.call(
+            lambda: self._hub.calls.refusals.__setitem__(name, refusal)
+        )
+
+    def accept_calls(self) -> None:
+        """Stop refusing calls."""
+        self._background.call(self._hub.calls.refusals.clear)
+
+    def watch_calls(self, watcher: Callable[[Call], None] | None) -> None:
+        """
+        Have each call shown to a function, when it comes and before it is answered.
+
+        It is called in the server's thread, which waits for it, so that something can
+        be done at just that moment. The second time the call has its status.
+
+        Args:
+            watcher: What is called; None is nothing any more.
+        """
+
+        def change() -> None:
+            self._hub.calls.watcher = watcher or (lambda _call: None)
+
+        self._background.call(change)
 
     def drop(self, code: int = ABNORMAL_CLOSURE, reason: str = "") -> None:
         """

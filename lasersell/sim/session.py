@@ -68,7 +68,7 @@ class SimSession:
         self.strategy: StrategyConfig | None = None
         self._chain = chain
         self._options = options
-        self._sender = Sender(session_id=session_id)
+        self._sender = Sender(session_id=session_id, has_table=options.lookup_tables)
         self._tracker = Tracker(
             chain, options, self._sender, {} if memory is None else memory
         )

@@ -260,8 +260,10 @@ class Tracker:
             self._own[holding.wallet] += 1
         return position_opened(position_id, holding, market, watched=is_watched)
 
-    def stop(self, position: Position, reason: str) -> PositionClosed:
-        """Stop tracking a position."""
+    def stop(
+        self, position: Position, reason: str, slot: int | None = None
+    ) -> PositionClosed:
+        """Stop tracking a position, as of a slot; None is the one the chain is in."""
         holding = position.holding
         del self.positions[position.position_id]
         del self._by_account[holding.token_account]
@@ -271,7 +273,7 @@ class Tracker:
             position.position_id,
             holding,
             reason,
-            self._chain.slot,
+            self._chain.slot if slot is None else slot,
             watched=position.is_watched,
         )
 
@@ -301,8 +303,11 @@ class Tracker:
         left = self._chain.ledger.holding(trade.holding.token_account)
         if left is None:
             self._memory.pop(position.holding.position_id, None)
-            return [self.stop(position, trade.reason)]
-        position.progress.sent.pop(trade.level_index, None)
+            return [self.stop(position, trade.reason, trade.slot)]
+        if trade.level_index is not None:
+            # Only a level sells a part; any other part was sold by hand, and a full
+            # exit that is under way stays so.
+            position.progress.sent.pop(trade.level_index, None)
         position.holding = left
         return []
 
@@ -332,31 +337,31 @@ class Tracker:
         now_ms = self._chain.now_ms()
         sent = SentExit(decision, slippage_bps, now_ms)
         position.progress.sent[decision.level_index] = sent
-        if not position.is_watched:
-            self._expect(position.holding, decision, now_ms)
-        return exit_signal(
+        signal = exit_signal(
             position.position_id,
             position.holding,
             position.market,
             decision,
             self._sender,
             slippage_bps=slippage_bps,
-            slot=self._chain.slot,
+            blockhash=self._chain.blockhash(),
             now_ms=now_ms,
             watched=position.is_watched,
         )
+        if not position.is_watched:
+            self._expect(position.holding, decision, signal.unsigned_tx_b64, now_ms)
+        return signal
 
-    def _expect(self, holding: Holding, decision: Exit, now_ms: int) -> None:
+    def _expect(self, holding: Holding, decision: Exit, tx: str, now_ms: int) -> None:
         delay_ms = self._options.auto_sell_after_ms
-        self._chain.orders.expect_exit(
-            holding.token_account,
-            PendingExit(
-                decision.reason,
-                None if delay_ms is None else now_ms + delay_ms,
-                decision.level_index,
-                decision.tokens,
-            ),
+        pending = PendingExit(
+            decision.reason,
+            None if delay_ms is None else now_ms + delay_ms,
+            decision.level_index,
+            decision.tokens,
         )
+        self._chain.orders.expect_exit(holding.token_account, pending)
+        self._chain.orders.offer(tx, pending)
 
     def tick(self) -> list[ServerMessage]:
         """

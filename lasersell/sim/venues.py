@@ -20,6 +20,8 @@ __all__ = [
     "QUOTE_MINTS",
     "check_market",
     "market_context",
+    "venue_accounts",
+    "wire_key",
 ]
 
 GRADUATES_TO = {
@@ -73,11 +75,16 @@ def check_market(market_type: str, quote: Quote) -> None:
         )
 
 
-def market_context(
+def wire_key(market_type: str) -> str:
+    """Return the name of a market's accounts on the stream, and its kind over REST."""
+    return _KEYS.get(market_type, market_type)
+
+
+def venue_accounts(
     market_type: str, quote: Quote, pool: str, wallet: str
-) -> MarketContext:
+) -> dict[str, str]:
     """
-    Return a market as a wallet's messages describe it.
+    Return the accounts that the wire names for a market, by their field.
 
     Args:
         market_type: Its kind, in the stream's spelling.
@@ -94,6 +101,13 @@ def market_context(
             wallet, QUOTE_MINTS[quote]
         ),
     }
-    names: dict[str, Any] = {name: accounts[name]() for name in _ACCOUNTS[market_type]}
-    venue: dict[str, Any] = {_KEYS.get(market_type, market_type): Venue(**names)}
+    return {name: accounts[name]() for name in _ACCOUNTS[market_type]}
+
+
+def market_context(
+    market_type: str, quote: Quote, pool: str, wallet: str
+) -> MarketContext:
+    """Return a market as a wallet's messages describe it; see :func:`venue_accounts`."""
+    names: dict[str, Any] = dict(venue_accounts(market_type, quote, pool, wallet))
+    venue: dict[str, Any] = {wire_key(market_type): Venue(**names)}
     return MarketContext(market_type=market_type, **venue)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import count
 
 from lasersell.errors import ConfigurationError
+from lasersell.protocol.server import ExitSignalWithTx
 from lasersell.sim.background import Background
 from lasersell.sim.chain import DEFAULT_QUOTE_UNITS, Chain
 from lasersell.sim.hub import Hub
 from lasersell.sim.ledger import Holding, Ledger, Quote, Trade
+from lasersell.sim.orders import PendingExit
+from lasersell.sim.reports import Sender, exit_signal
+from lasersell.sim.strategy import Exit
+from lasersell.sim.transactions import DEFAULT_TIP_LAMPORTS
 
 __all__ = ["World"]
+
+_ANY_PRICE_BPS = 10_000
 
 
 class World:
@@ -25,6 +33,7 @@ class World:
         self._chain = chain
         self._hub = hub
         self._background = background
+        self._offers = count(1)
 
     # --- wallets --------------------------------------------------------------
 
@@ -233,6 +242,46 @@ class World:
             return self._chain.land_exit(holding, pending)
 
         return self._land(land)
+
+    def offer_exit(
+        self,
+        holding: Holding,
+        *,
+        tokens: int | None = None,
+        level_index: int | None = None,
+        reason: str = "target_profit",
+    ) -> ExitSignalWithTx:
+        """
+        Return an exit signal that no strategy triggered, to be given to ``send``.
+
+        Its transaction is like that of any other signal, accepts any price, and is
+        never the same as that of another offer.
+
+        Args:
+            holding: What to sell; it need not be held any more.
+            tokens: How many, in atomic units; None is all.
+            level_index: The ladder level it is of; None if of none.
+            reason: Why.
+        """
+        decision = Exit(reason, level_index, tokens)
+
+        def offer() -> ExitSignalWithTx:
+            tip = DEFAULT_TIP_LAMPORTS + next(self._offers)
+            signal = exit_signal(
+                holding.position_id,
+                holding,
+                self._chain.market(holding.mint),
+                decision,
+                Sender(session_id=0, tip_lamports=tip),
+                slippage_bps=_ANY_PRICE_BPS,
+                blockhash=self._chain.blockhash(),
+                now_ms=self._chain.now_ms(),
+            )
+            pending = PendingExit(reason, None, level_index, tokens)
+            self._chain.orders.offer(signal.unsigned_tx_b64, pending)
+            return signal
+
+        return self._background.call(offer)
 
     def land_mirror_buy(self, mint: str, wallet: str | None = None) -> Holding:
         """

@@ -14,19 +14,18 @@ from lasersell._clock import Deadline
 from lasersell.exits.auto_events import AutoExitEvent
 from lasersell.exits.auto_exit import AutoExit
 from lasersell.exits.auto_plan import AutoExitSettings
-from lasersell.exits.guard.policy import Policy
 from lasersell.exits.keys import WalletKey
 from lasersell.exits.submit import Submitter
 from lasersell.exits.targets import SendTarget
+from lasersell.protocol.server import ExitSignalWithTx
 from lasersell.protocol.strategy import StrategyConfig
 from lasersell.session.session import StreamSession
-from lasersell.sim import Holding, SimServer
+from lasersell.sim import Call, Holding, SimServer, Submission
 from lasersell.sim.ledger import Trade
 from lasersell.stream.client import StreamClient
 from lasersell.stream.options import StreamConfigure
-from tests.integration.autoexit.rpc import ChainRpc
 
-__all__ = ["FAST", "POLICY", "Bench", "Steps", "sales"]
+__all__ = ["FAST", "Bench", "Steps", "sales"]
 
 PATIENCE = 15.0
 
@@ -34,9 +33,6 @@ FAST = AutoExitSettings(
     ask_timeout=1.0, resend_interval=0.1, look_interval=0.05, blockhash_lifetime=60.0
 )
 """Settings for a chain on this machine."""
-
-POLICY = Policy.signer_only()
-"""The simulator trades at no venue of the real chain."""
 
 
 class Steps:
@@ -82,16 +78,14 @@ class Steps:
 
 class Bench:
     """
-    A wallet on a simulator whose chain takes transactions.
+    A wallet on a simulator.
 
     Args:
         sim: The simulator.
-        rpc: The node of its chain.
     """
 
-    def __init__(self, sim: SimServer, rpc: ChainRpc) -> None:
+    def __init__(self, sim: SimServer) -> None:
         self.sim = sim
-        self.rpc = rpc
         self.key = WalletKey(Keypair())
         self.steps = Steps()
 
@@ -99,6 +93,29 @@ class Bench:
     def wallet(self) -> str:
         """The wallet's address."""
         return self.key.pubkey
+
+    @property
+    def submitted(self) -> list[Submission]:
+        """Every transaction that was submitted, oldest first."""
+        return self.sim.submissions.of(Submission)
+
+    @property
+    def orders(self) -> list[dict[str, Any]]:
+        """Every sale that was ordered at the REST API, oldest first."""
+        return [call.params for call in self._calls_of("/v1/sell")]
+
+    def calls(self, name: str) -> int:
+        """Return how often the node was called by a name."""
+        return len(self._calls_of(name))
+
+    def _calls_of(self, name: str) -> list[Call]:
+        return [call for call in self.sim.calls.of(Call) if call.name == name]
+
+    def offer(
+        self, holding: Holding, tokens: int, *, level: int | None = None
+    ) -> ExitSignalWithTx:
+        """Return a signal that sells tokens of a holding, like no other one."""
+        return self.sim.offer_exit(holding, tokens=tokens, level_index=level)
 
     def buy(self, **more: Any) -> Holding:
         """Land a buy of the wallet."""
@@ -126,14 +143,13 @@ class Bench:
     ) -> Iterator[AutoExit]:
         """Run an auto-exit on a session."""
         with (
-            Submitter([SendTarget.rpc(self.rpc.url)], timeout=5.0) as submitter,
+            Submitter([SendTarget.rpc(self.sim.rpc_url)], timeout=5.0) as submitter,
             AutoExit(
                 session,
                 self.key,
                 submitter,
                 settings=settings,
                 journal=journal,
-                policy=POLICY,
                 on_event=self.steps.add,
                 **more,
             ) as auto,

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from lasersell.sim import SimServer
 from tests.integration.autoexit.bench import Bench
-from tests.integration.autoexit.rpc import ChainRpc
 
 
 @pytest.fixture
-def bench(sim: SimServer) -> Iterator[Bench]:
-    """Run a simulator and its chain."""
-    with ChainRpc(sim) as rpc:
-        yield Bench(sim, rpc)
+def bench(sim: SimServer) -> Bench:
+    """Return a wallet on a simulator."""
+    return Bench(sim)

@@ -12,7 +12,6 @@ from pathlib import Path
 from solders.keypair import Keypair
 
 from lasersell.sim import SimServer
-from tests.integration.autoexit.rpc import ChainRpc
 from tests.programs import PATIENCE
 from tests.programs import Program as Daemon
 
@@ -37,10 +36,8 @@ resend_interval = 0.1
 look_interval = 0.05
 retry_delay = 0.1
 {exits}
-[guard]
-policy = "signer_only"
 [api]
-base_url = "{rpc}"
+base_url = "{api}"
 [journal]
 path = "{journal}"
 [run]
@@ -54,16 +51,14 @@ class DaemonHome:
 
     Args:
         path: A directory.
-        sim: The stream it is to use.
-        rpc: The chain it is to use.
+        sim: The service and the chain it is to use.
     """
 
-    def __init__(self, path: Path, sim: SimServer, rpc: ChainRpc) -> None:
+    def __init__(self, path: Path, sim: SimServer) -> None:
         self.keypair = Keypair()
         self.journal = path / "journal.db"
         self.config = path / "config.toml"
         self._sim = sim
-        self._rpc = rpc
         self._locks = path / "locks"
         self.configure()
 
@@ -85,7 +80,8 @@ class DaemonHome:
         """Write the configuration."""
         text = _CONFIG.format(
             endpoint=endpoint or self._sim.url,
-            rpc=self._rpc.url.rstrip("/"),
+            rpc=self._sim.rpc_url,
+            api=self._sim.api_url,
             journal=self.journal,
             strategy=strategy,
             configure=configure,

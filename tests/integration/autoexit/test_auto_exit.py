@@ -19,8 +19,8 @@ from lasersell.exits.signer import Signer
 from lasersell.exits.targets import SendTarget
 from lasersell.protocol.server import PositionOpened
 from lasersell.protocol.strategy import StrategyConfig
+from lasersell.sim import SubmissionFault
 from tests.integration.autoexit.bench import FAST, Bench
-from tests.integration.autoexit.rpc import Answer, offer_of
 
 
 def test_a_signal_becomes_a_landed_sale(bench: Bench) -> None:
@@ -32,7 +32,7 @@ def test_a_signal_becomes_a_landed_sale(bench: Bench) -> None:
     assert bench.steps.types() == ["signal", "submitted", "landed", "ended"]
     landed = bench.steps.of("landed")[0]
     assert landed.token_account == holding.token_account
-    assert landed.signature == bench.rpc.submitted[0].signature
+    assert landed.signature == bench.submitted[0].signature
 
 
 def test_a_loop_of_ones_own_works_too(bench: Bench) -> None:
@@ -42,8 +42,8 @@ def test_a_loop_of_ones_own_works_too(bench: Bench) -> None:
         bench.session() as session,
         AutoExit(
             session,
-            Signer([bench.key], policy=Policy.signer_only()),
-            SendTarget.rpc(bench.rpc.url),
+            bench.key,
+            SendTarget.rpc(bench.sim.rpc_url),
             settings=FAST,
         ) as auto,
     ):
@@ -55,22 +55,28 @@ def test_a_loop_of_ones_own_works_too(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    "answers",
+    "faults",
     [
         ["lose_answer"],
         ["lose_request"],
         ["lose_request", "lose_request", "lose_answer"],
-        ["rate_limited", "ok"],
-        ["fail"],
-        ["fail", "fail", "fail"],
+        ["duplicate"],
+        # As long as the time-out of a submission.
+        pytest.param(["hang"], marks=pytest.mark.slow),
+        ["delay", "duplicate"],
+        ["rate_limited", "none"],
+        ["slippage_exceeded"],
+        ["slippage_exceeded", "slippage_exceeded", "slippage_exceeded"],
         ["preflight_slippage", "preflight_slippage", "preflight_slippage"],
         ["blockhash_not_found"],
     ],
 )
-def test_a_network_that_fails_sells_once(bench: Bench, answers: list[Answer]) -> None:
+def test_a_network_that_fails_sells_once(
+    bench: Bench, faults: list[SubmissionFault]
+) -> None:
     """Lost answers, refusals and failures end in one sale, with what went wrong told."""
     holding = bench.buy()
-    bench.rpc.script.extend(answers)
+    bench.sim.faults.submissions(*faults)
     with bench.session() as session, bench.auto_exit(session):
         bench.sim.set_profit(holding, 10)
         bench.steps.wait_for("ended", outcome="sold")
@@ -83,7 +89,7 @@ def test_three_failures_ask_for_more_slippage_each_time(
 ) -> None:
     """The journal says what was asked for, what failed and what landed."""
     bench.buy(profits_pct=[0, 10])
-    bench.rpc.script.extend(["fail", "fail", "fail"])
+    bench.sim.faults.submissions("slippage_exceeded", times=3)
     journal = tmp_path / "journal.db"
     with bench.session() as session, bench.auto_exit(session, journal=journal):
         bench.steps.wait_for("ended", outcome="sold")
@@ -103,23 +109,23 @@ def test_three_failures_ask_for_more_slippage_each_time(
 def test_retries_have_an_end(bench: Bench) -> None:
     """What fails each time is given up, and the position stays."""
     holding = bench.buy(profits_pct=[0, 10])
-    bench.rpc.script.extend(["fail"] * 9)
+    bench.sim.faults.submissions("slippage_exceeded", times=9)
     settings = attrs.evolve(FAST, max_attempts=3)
     with bench.session() as session, bench.auto_exit(session, settings):
         ended = bench.steps.wait_for("ended")
     assert ended.outcome == "gave_up"
     assert ended.is_warning
-    assert len(bench.rpc.submitted) == 3
+    assert len(bench.submitted) == 3
     assert bench.sim.holdings() == (holding,)
 
 
 def test_what_is_not_seen_is_sent_again_unchanged(bench: Bench) -> None:
     """A transaction that a node dropped is submitted until it lands, the same each time."""
     bench.buy(profits_pct=[0, 10])
-    bench.rpc.script.extend(["ignore", "ignore"])
+    bench.sim.faults.submissions("delay", "delay")
     with bench.session() as session, bench.auto_exit(session):
         bench.steps.wait_for("ended", outcome="sold")
-    assert len({item.signature for item in bench.rpc.submitted}) == 1
+    assert len({item.signature for item in bench.submitted}) == 1
     assert bench.steps.of("resent")
     assert len(bench.sales()) == 1
 
@@ -127,31 +133,31 @@ def test_what_is_not_seen_is_sent_again_unchanged(bench: Bench) -> None:
 def test_what_expired_is_replaced(bench: Bench) -> None:
     """Only when the block hash is too old does another transaction take its place."""
     bench.buy(profits_pct=[0, 10])
-    bench.rpc.script.append("ignore")
+    bench.sim.faults.submissions("delay")
     settings = attrs.evolve(FAST, resend_interval=60.0)
     with bench.session() as session, bench.auto_exit(session, settings):
-        bench.rpc.wait_for(lambda: bench.rpc.requests("isBlockhashValid"))
-        assert len(bench.rpc.submitted) == 1
-        bench.rpc.is_blockhash_valid = False
+        bench.sim.wait_until(lambda: bench.calls("isBlockhashValid"))
+        assert len(bench.submitted) == 1
+        bench.sim.faults.expire_blockhashes()
         bench.steps.wait_for("ended", outcome="sold")
     assert bench.steps.of("expired")
-    assert len({item.signature for item in bench.rpc.submitted}) == 2
+    assert len({item.signature for item in bench.submitted}) == 2
     assert len(bench.sales()) == 1
 
 
 def test_a_late_landing_is_not_followed_by_another_sale(bench: Bench) -> None:
     """A newer signal waits while the first transaction may land, and then is not needed."""
     holding = bench.buy()
-    bench.rpc.script.append("ignore")
+    bench.sim.faults.submissions("delay")
     settings = attrs.evolve(FAST, resend_interval=60.0)
     with bench.session() as session, bench.auto_exit(session, settings):
         bench.sim.set_profit(holding, 10)
         bench.steps.wait_for("submitted")
         session.request_exit_signal(holding.token_account)
         bench.steps.wait_for("signal", 2)
-        bench.rpc.land_delayed()
+        bench.sim.faults.land_delayed()
         bench.steps.wait_for("ended", outcome="sold")
-    assert len(bench.rpc.submitted) == 1
+    assert len(bench.submitted) == 1
     assert len(bench.sales()) == 1
 
 
@@ -160,21 +166,21 @@ def test_a_signal_after_the_sale_is_ignored(bench: Bench) -> None:
     holding = bench.buy(profits_pct=[0, 10])
     with bench.session() as session, bench.auto_exit(session):
         bench.steps.wait_for("ended", outcome="sold")
-        bench.sim.send(offer_of(holding, holding.tokens, nonce=1))
+        bench.sim.send(bench.offer(holding, holding.tokens))
         bench.steps.wait_for("ignored")
-    assert len(bench.rpc.submitted) == 1
+    assert len(bench.submitted) == 1
 
 
 def test_a_stale_signal_is_asked_for_anew(bench: Bench) -> None:
     """A signal that was triggered too long ago is not submitted, a fresh one is."""
     holding = bench.buy()
-    old = attrs.evolve(offer_of(holding, holding.tokens), triggered_at_ms=1)
+    old = attrs.evolve(bench.offer(holding, holding.tokens), triggered_at_ms=1)
     with bench.session() as session, bench.auto_exit(session):
         session.sender.ping().wait(5)
         bench.sim.send(old)
         bench.steps.wait_for("ended", outcome="sold")
     assert bench.steps.types()[:3] == ["signal", "asked", "signal"]
-    assert len(bench.rpc.submitted) == 1
+    assert len(bench.submitted) == 1
 
 
 def test_a_closed_position_is_not_sold(bench: Bench) -> None:
@@ -190,7 +196,7 @@ def test_a_closed_position_is_not_sold(bench: Bench) -> None:
         auto.resume()
         bench.steps.wait_for("resumed")
     assert ended.outcome == "closed"
-    assert bench.rpc.submitted == []
+    assert bench.submitted == []
 
 
 def test_a_bought_again_position_is_another_one(bench: Bench) -> None:
@@ -217,14 +223,15 @@ def test_many_positions_are_sold_at_once(bench: Bench) -> None:
 def test_the_guard_has_the_last_word(bench: Bench) -> None:
     """What the policy refuses is never submitted, and given up after a few."""
     bench.buy(profits_pct=[0, 10])
-    signer = Signer([bench.key], policy=Policy.default())
+    policy = Policy.default().with_limits(max_priority_fee_lamports=1)
+    signer = Signer([bench.key], policy=policy)
     settings = attrs.evolve(FAST, max_attempts=2)
     with (
         bench.session() as session,
         AutoExit(
             session,
             signer,
-            SendTarget.rpc(bench.rpc.url),
+            SendTarget.rpc(bench.sim.rpc_url),
             settings=settings,
             on_event=bench.steps.add,
         ) as auto,
@@ -232,7 +239,7 @@ def test_the_guard_has_the_last_word(bench: Bench) -> None:
         auto.start()
         bench.steps.wait_for("ended", outcome="gave_up")
     assert len(bench.steps.of("refused")) == 2
-    assert bench.rpc.submitted == []
+    assert bench.submitted == []
 
 
 def test_a_wallet_without_a_key_is_ignored(bench: Bench) -> None:
@@ -242,13 +249,16 @@ def test_a_wallet_without_a_key_is_ignored(bench: Bench) -> None:
     with (
         bench.session() as session,
         AutoExit(
-            session, stranger, SendTarget.rpc(bench.rpc.url), on_event=bench.steps.add
+            session,
+            stranger,
+            SendTarget.rpc(bench.sim.rpc_url),
+            on_event=bench.steps.add,
         ) as auto,
     ):
         auto.start()
         bench.sim.set_profit(holding, 10)
         bench.steps.wait_for("ignored")
-    assert bench.rpc.submitted == []
+    assert bench.submitted == []
 
 
 def test_a_dry_run_submits_nothing(bench: Bench) -> None:
@@ -258,7 +268,7 @@ def test_a_dry_run_submits_nothing(bench: Bench) -> None:
     with bench.session() as session, bench.auto_exit(session, settings):
         ended = bench.steps.wait_for("ended")
     assert ended.outcome == "dry_run"
-    assert bench.rpc.submitted == []
+    assert bench.submitted == []
     assert bench.sim.holdings() == (holding,)
 
 
@@ -271,7 +281,7 @@ def test_the_kill_switch_holds_everything_back(bench: Bench) -> None:
         bench.sim.set_profit(holding, 10)
         bench.steps.wait_for("signal")
         assert auto.is_paused
-        assert bench.rpc.submitted == []
+        assert bench.submitted == []
         auto.resume()
         bench.steps.wait_for("ended", outcome="sold")
 
@@ -288,7 +298,7 @@ def test_a_file_is_a_kill_switch(bench: Bench, tmp_path: Path) -> None:
         bench.sim.set_profit(holding, 10)
         bench.steps.wait_for("signal")
         bench.steps.wait_for("paused")
-        assert bench.rpc.submitted == []
+        assert bench.submitted == []
         kill_file.unlink()
         bench.steps.wait_for("ended", outcome="sold")
 
@@ -307,11 +317,11 @@ def test_positions_of_before_are_adopted(bench: Bench) -> None:
 def test_closing_finishes_what_is_under_way(bench: Bench) -> None:
     """close() waits until the transaction that was submitted has landed."""
     bench.buy(profits_pct=[0, 10])
-    bench.rpc.script.append("ignore")
+    bench.sim.faults.submissions("delay")
     settings = attrs.evolve(FAST, resend_interval=60.0)
     with bench.session() as session, bench.auto_exit(session, settings) as auto:
         bench.steps.wait_for("submitted")
-        closer = threading.Timer(0.3, bench.rpc.land_delayed)
+        closer = threading.Timer(0.3, bench.sim.faults.land_delayed)
         closer.start()
         assert auto.close(timeout=10)
         closer.join()
@@ -321,7 +331,7 @@ def test_closing_finishes_what_is_under_way(bench: Bench) -> None:
 def test_closing_has_a_bound(bench: Bench, tmp_path: Path) -> None:
     """What does not land in time is left to the next run, which finds out."""
     bench.buy(profits_pct=[0, 10])
-    bench.rpc.script.append("ignore")
+    bench.sim.faults.submissions("delay")
     settings = attrs.evolve(FAST, resend_interval=60.0)
     journal = tmp_path / "journal.db"
     with (
@@ -330,10 +340,10 @@ def test_closing_has_a_bound(bench: Bench, tmp_path: Path) -> None:
     ):
         bench.steps.wait_for("submitted")
         assert not auto.close(timeout=0.3)
-    bench.rpc.land_delayed()
+    bench.sim.faults.land_delayed()
     with bench.session() as session, bench.auto_exit(session, settings, journal):
         bench.steps.wait_for("landed")
-    assert len(bench.rpc.submitted) == 1
+    assert len(bench.submitted) == 1
     with JournalReader(journal) as reader:
         assert [sale.outcome for sale in reader.sales()] == ["sold"]
 
@@ -341,7 +351,7 @@ def test_closing_has_a_bound(bench: Bench, tmp_path: Path) -> None:
 def test_a_restart_asks_for_what_failed(bench: Bench, tmp_path: Path) -> None:
     """An exit that was given up is tried again by the next run."""
     bench.buy(profits_pct=[0, 10])
-    bench.rpc.script.append("fail")
+    bench.sim.faults.submissions("slippage_exceeded")
     journal = tmp_path / "journal.db"
     settings = attrs.evolve(FAST, max_attempts=1)
     with bench.session() as session, bench.auto_exit(session, settings, journal):
@@ -364,9 +374,9 @@ def test_a_restart_repeats_no_sale(bench: Bench, tmp_path: Path) -> None:
     with bench.session() as session, bench.auto_exit(session, FAST, journal):
         # A server that lags behind names the position once more.
         late = bench.sim.sent.of(PositionOpened)[0]
-        bench.sim.send(late, offer_of(holding, holding.tokens, nonce=1))
+        bench.sim.send(late, bench.offer(holding, holding.tokens))
         bench.steps.wait_for("ignored")
-    assert len(bench.rpc.submitted) == 1
+    assert len(bench.submitted) == 1
 
 
 def test_one_auto_exit_writes_a_journal(bench: Bench, tmp_path: Path) -> None:
@@ -402,15 +412,15 @@ def test_a_callback_that_fails_stops_nothing(
         bench.session() as session,
         AutoExit(
             session,
-            Signer([bench.key], policy=Policy.signer_only()),
-            SendTarget.rpc(bench.rpc.url),
+            bench.key,
+            SendTarget.rpc(bench.sim.rpc_url),
             settings=FAST,
             on_event=fail,
         ) as auto,
     ):
         auto.start()
         bench.sim.set_profit(holding, 10)
-        bench.rpc.wait_for(lambda: bench.sim.holdings() == ())
+        bench.sim.wait_until(lambda: bench.sim.holdings() == ())
     assert "a mistake of the user's" in caplog.text
 
 
@@ -418,7 +428,7 @@ def test_dropped_without_close_it_ends(bench: Bench) -> None:
     """Nobody holds it any more, so its thread ends."""
 
     def drop() -> None:
-        AutoExit(session, bench.key, [SendTarget.rpc(bench.rpc.url)])
+        AutoExit(session, bench.key, [SendTarget.rpc(bench.sim.rpc_url)])
         gc.collect()
 
     with (
@@ -432,6 +442,6 @@ def test_keys_come_in_many_forms(bench: Bench) -> None:
     """One key, several, a Keypair of solders or a Signer; a Signer has its own policy."""
     with bench.session() as session:
         for keys in (bench.key, [bench.key], Keypair(), Signer([bench.key])):
-            AutoExit(session, keys, SendTarget.rpc(bench.rpc.url)).close()
+            AutoExit(session, keys, SendTarget.rpc(bench.sim.rpc_url)).close()
         with pytest.raises(ConfigurationError, match="has its policy"):
             AutoExit(session, Signer([bench.key]), policy=Policy.default())

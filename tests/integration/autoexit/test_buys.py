@@ -14,9 +14,9 @@ from lasersell.exits.journal_report import JournalReader
 from lasersell.protocol.client import MirrorBuyResult
 from lasersell.protocol.mirror import AutoBuy, WatchWallet
 from lasersell.session.session import StreamSession
+from lasersell.sim import SubmissionFault
 from lasersell.sim.solana import made_up_key
 from tests.integration.autoexit.bench import FAST, Bench
-from tests.integration.autoexit.rpc import Answer
 
 LEADER = made_up_key("leader")
 SPENT = 50_000_000
@@ -70,23 +70,23 @@ def test_a_buy_is_copied_once(copying: Copying, bench: Bench, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("answer", "outcome", "told"),
+    ("fault", "outcome", "told"),
     [
         ("lose_answer", "landed", True),
-        ("fail", "failed", True),
+        ("slippage_exceeded", "failed", True),
         ("preflight_slippage", "rejected", False),
     ],
 )
 def test_a_buy_is_never_tried_again(
-    copying: Copying, bench: Bench, answer: Answer, outcome: str, told: bool
+    copying: Copying, bench: Bench, fault: SubmissionFault, outcome: str, told: bool
 ) -> None:
     """Whatever becomes of it, it is bought once at most."""
-    bench.rpc.script.append(answer)
+    bench.sim.faults.submissions(fault)
     copying.start()
     bench.sim.buy(LEADER)
     assert bench.steps.wait_for("buy_ended").outcome == outcome
     assert copying.result() is told
-    assert len({item.signature for item in bench.rpc.submitted}) == 1
+    assert len({item.signature for item in bench.submitted}) == 1
 
 
 def test_too_great_a_loss_stops_buying_and_never_selling(
@@ -120,7 +120,7 @@ def test_a_dry_run_buys_nothing(copying: Copying, bench: Bench) -> None:
     copying.start(settings=attrs.evolve(FAST, dry_run=True))
     bench.sim.buy(LEADER)
     assert "would be submitted" in (bench.steps.wait_for("buy_refused").detail or "")
-    assert bench.rpc.submitted == []
+    assert bench.submitted == []
 
 
 def test_only_configured_wallets_are_copied(copying: Copying, bench: Bench) -> None:
@@ -136,7 +136,7 @@ def test_a_wallet_without_a_key_buys_nothing(copying: Copying, bench: Bench) -> 
     copying.start(mirror_buys={LEADER: other})
     bench.sim.buy(LEADER)
     bench.steps.wait_for("buy_refused")
-    assert bench.rpc.submitted == []
+    assert bench.submitted == []
 
 
 def test_without_mirror_buys_the_user_has_them(copying: Copying, bench: Bench) -> None:
@@ -153,14 +153,14 @@ def test_a_restart_finds_out_about_a_buy(
     copying: Copying, bench: Bench, tmp_path: Path
 ) -> None:
     """A buy whose end an earlier run did not see is looked up, not repeated."""
-    bench.rpc.script.append("ignore")
+    bench.sim.faults.submissions("delay")
     path = tmp_path / "journal.db"
     auto = copying.start(journal=path)
     bench.sim.buy(LEADER)
     bench.steps.wait_for("buy_submitted")
     auto.close(timeout=0.3)
-    bench.rpc.land_delayed()
+    bench.sim.faults.land_delayed()
     copying.stack.close()
     copying.start(journal=path)
     assert bench.steps.wait_for("buy_ended").outcome == "landed"
-    assert len({item.signature for item in bench.rpc.submitted}) == 1
+    assert len({item.signature for item in bench.submitted}) == 1

@@ -10,8 +10,8 @@ from lasersell.exits.api import ExitApiClient
 from lasersell.exits.journal_report import JournalReader
 from lasersell.protocol.server import ExitSignalWithTx
 from lasersell.protocol.strategy import StrategyConfig, TakeProfitLevel
+from lasersell.sim import Call
 from tests.integration.autoexit.bench import FAST, Bench
-from tests.integration.autoexit.rpc import offer_of
 
 LADDER = StrategyConfig(
     take_profit_levels=[
@@ -64,11 +64,11 @@ def test_each_level_is_sold_once_over_reconnects(
         bench.steps.wait_for("ignored", level=0)
         bench.sim.set_profit(holding, 22)
         bench.steps.wait_for("ended", 2, outcome="sold")
-    assert [item.level for item in bench.rpc.submitted] == [0, 1]
+    assert [item.level_index for item in bench.submitted] == [0, 1]
     levels = [trade.level_index for trade in bench.sales()]
     assert levels == [0, 1]
     signalled = bench.sim.sent.of(ExitSignalWithTx)
-    sold = {item.level: item.tokens for item in bench.rpc.submitted}
+    sold = {item.level_index: item.tokens for item in bench.submitted}
     assert sold[1] in [s.sell_tokens for s in signalled if s.level_index == 1]
 
 
@@ -83,20 +83,20 @@ def test_each_level_is_sold_once_over_restarts(bench: Bench, tmp_path: Path) -> 
         bench.steps.wait_for("ignored", level=0)
         bench.sim.set_profit(holding, 22)
         bench.steps.wait_for("ended", 2, outcome="sold")
-    assert [item.level for item in bench.rpc.submitted] == [0, 1]
+    assert [item.level_index for item in bench.submitted] == [0, 1]
 
 
 def test_a_second_level_waits_for_the_first(bench: Bench) -> None:
     """Two levels at once are submitted one after the other has landed."""
     holding = bench.buy(tokens=TOKENS)
-    bench.rpc.script.append("ignore")
+    bench.sim.faults.submissions("delay")
     settings = attrs.evolve(FAST, resend_interval=60.0)
     with bench.session(LADDER) as session, bench.auto_exit(session, settings):
         bench.sim.set_profit(holding, 22)
         bench.steps.wait_for("signal", level=1)
         bench.steps.wait_for("submitted", level=0)
-        assert [item.level for item in bench.rpc.submitted] == [0]
-        bench.rpc.land_delayed()
+        assert [item.level_index for item in bench.submitted] == [0]
+        bench.sim.faults.land_delayed()
         bench.steps.wait_for("ended", level=1, outcome="sold")
     assert amounts(bench) == [250_000, 375_000]
 
@@ -104,16 +104,16 @@ def test_a_second_level_waits_for_the_first(bench: Bench) -> None:
 def test_a_full_exit_supersedes_levels_that_wait(bench: Bench) -> None:
     """With a level under way, the rest is sold by the full exit, and no other level."""
     holding = bench.buy(tokens=TOKENS)
-    bench.rpc.script.append("ignore")
+    bench.sim.faults.submissions("delay")
     settings = attrs.evolve(FAST, resend_interval=60.0)
     with bench.session(LADDER) as session, bench.auto_exit(session, settings):
-        bench.sim.send(offer_of(holding, 250_000, level=0))
+        bench.sim.send(bench.offer(holding, 250_000, level=0))
         bench.steps.wait_for("submitted", level=0)
-        bench.sim.send(offer_of(holding, 375_000, level=1, nonce=1))
+        bench.sim.send(bench.offer(holding, 375_000, level=1))
         bench.steps.wait_for("signal", level=1)
-        bench.sim.send(offer_of(holding, TOKENS, nonce=2))
+        bench.sim.send(bench.offer(holding, TOKENS))
         bench.steps.wait_for("ended", level=1, outcome="superseded")
-        bench.rpc.land_delayed()
+        bench.sim.faults.land_delayed()
         bench.steps.wait_for("ended", level=None, outcome="sold")
     assert amounts(bench) == [250_000, 750_000]
 
@@ -121,11 +121,11 @@ def test_a_full_exit_supersedes_levels_that_wait(bench: Bench) -> None:
 def test_a_level_that_failed_is_not_sold_as_the_whole(bench: Bench) -> None:
     """Without the REST API nobody can build a part anew, so the server's next one is awaited."""
     holding = bench.buy(tokens=TOKENS)
-    bench.rpc.script.append("fail")
+    bench.sim.faults.submissions("slippage_exceeded")
     with bench.session(LADDER) as session, bench.auto_exit(session):
-        bench.sim.send(offer_of(holding, 250_000, level=0))
+        bench.sim.send(bench.offer(holding, 250_000, level=0))
         bench.steps.wait_for("failed")
-        bench.sim.send(offer_of(holding, 250_000, level=0, nonce=1))
+        bench.sim.send(bench.offer(holding, 250_000, level=0))
         bench.steps.wait_for("ended", level=0, outcome="sold")
     assert amounts(bench) == [250_000]
 
@@ -133,33 +133,33 @@ def test_a_level_that_failed_is_not_sold_as_the_whole(bench: Bench) -> None:
 def test_a_level_that_failed_is_built_anew_by_the_api(bench: Bench) -> None:
     """The REST API sells the same amount again, with more slippage, and not everything."""
     holding = bench.buy(tokens=TOKENS)
-    bench.rpc.script.append("fail")
+    bench.sim.faults.submissions("slippage_exceeded")
     with (
-        ExitApiClient("key", base_url=bench.rpc.url) as api,
+        ExitApiClient("key", base_url=bench.sim.api_url) as api,
         bench.session(LADDER) as session,
         bench.auto_exit(session, api=api),
     ):
         bench.sim.set_profit(holding, 12)
         bench.steps.wait_for("ended", level=0, outcome="sold")
     assert amounts(bench) == [250_000]
-    (order,) = bench.rpc.orders
+    (order,) = bench.orders
     assert (order["amount_tokens"], order["slippage_bps"]) == (250_000, 2500)
 
 
 def test_the_api_sells_while_the_stream_is_away(bench: Bench) -> None:
     """A sale that failed goes on without the stream."""
     holding = bench.buy(tokens=TOKENS)
-    bench.rpc.script.append("fail")
+    bench.sim.faults.submissions("slippage_exceeded")
     with (
-        ExitApiClient("key", base_url=bench.rpc.url) as api,
+        ExitApiClient("key", base_url=bench.sim.api_url) as api,
         bench.session() as session,
         bench.auto_exit(session, api=api),
     ):
-        bench.rpc.on_request = _once("sendTransaction", lambda: _go_away(bench))
+        bench.sim.watch_calls(_once("sendTransaction", lambda: _go_away(bench)))
         bench.sim.set_profit(holding, 12)
         bench.steps.wait_for("ended", outcome="sold")
     assert amounts(bench) == [TOKENS]
-    assert len(bench.rpc.orders) == 1
+    assert len(bench.orders) == 1
 
 
 def _go_away(bench: Bench) -> None:
@@ -167,11 +167,11 @@ def _go_away(bench: Bench) -> None:
     bench.sim.drop()
 
 
-def _once(method: str, action: Callable[[], None]) -> Callable[[str], None]:
+def _once(method: str, action: Callable[[], None]) -> Callable[[Call], None]:
     actions = [action]
 
-    def see(seen: str) -> None:
-        if seen == method and actions:
+    def see(call: Call) -> None:
+        if call.name == method and actions:
             actions.pop()()
 
     return see

@@ -17,12 +17,16 @@ from lasersell.session.events import Arrival, StreamEvent
 from lasersell.session.positions import PositionHandle
 from lasersell.session.session import StreamSession
 from lasersell.sim import Holding
-from lasersell.sim.solana import made_up_key, made_up_signature
+from lasersell.sim.solana import (
+    associated_token_account,
+    made_up_key,
+    made_up_signature,
+)
 from lasersell.stream.lifecycle import PositionLost
 from tests.integration.autoexit.bench import FAST, Bench
-from tests.integration.autoexit.rpc import SLIPPAGE_EXCEEDED, offer_of
 
 TOKENS = 1_000_000
+FAILED = {"InstructionError": [2, {"Custom": 6001}]}
 ONCE = attrs.evolve(FAST, resend_interval=60.0)
 
 
@@ -45,13 +49,13 @@ def test_a_node_that_does_not_answer_delays_the_news(
 ) -> None:
     """While nobody can tell what became of it nothing is replaced; then it is known."""
     bench.buy(profits_pct=[0, 10])
-    bench.rpc.broken.add("getSignatureStatuses")
+    bench.sim.refuse_calls("getSignatureStatuses")
     with bench.session() as session, bench.auto_exit(session, ONCE):
         bench.steps.wait_for("submitted")
-        bench.rpc.wait_for(lambda: bench.rpc.requests("getSignatureStatuses") >= 3)
-        bench.rpc.broken.clear()
+        bench.sim.wait_until(lambda: bench.calls("getSignatureStatuses") >= 3)
+        bench.sim.accept_calls()
         bench.steps.wait_for("ended", outcome="sold")
-    assert len(bench.rpc.submitted) == 1
+    assert len(bench.submitted) == 1
     assert "what became of" in caplog.text
 
 
@@ -59,10 +63,10 @@ def test_a_lost_position_waits_until_it_is_named_again(bench: Bench) -> None:
     """What the stream has lost is not sold; a signal shows that it is there."""
     holding = bench.buy(tokens=TOKENS)
     with bench.session() as session, bench.auto_exit(session) as auto:
-        bench.sim.send(offer_of(holding, 1, level=0))
+        bench.sim.send(bench.offer(holding, 1, level=0))
         bench.steps.wait_for("ended", level=0, outcome="sold")
         auto.handle(lost(session, holding))
-        bench.sim.send(offer_of(holding, TOKENS - 1, nonce=1))
+        bench.sim.send(bench.offer(holding, TOKENS - 1))
         bench.steps.wait_for("ended", level=None, outcome="sold")
     assert bench.sim.holdings() == ()
 
@@ -71,9 +75,9 @@ def test_what_is_left_of_a_full_exit_can_be_sold(bench: Bench) -> None:
     """A transaction that sold less than everything does not end the position."""
     holding = bench.buy(tokens=TOKENS)
     with bench.session() as session, bench.auto_exit(session):
-        bench.sim.send(offer_of(holding, TOKENS // 2))
+        bench.sim.send(bench.offer(holding, TOKENS // 2))
         bench.steps.wait_for("ended", outcome="sold")
-        bench.sim.send(offer_of(holding, TOKENS // 2, nonce=1))
+        bench.sim.send(bench.offer(holding, TOKENS // 2))
         bench.steps.wait_for("ended", 2, outcome="sold")
     assert [trade.tokens for trade in bench.sales()] == [TOKENS // 2, TOKENS // 2]
 
@@ -83,23 +87,25 @@ def test_a_remainder_is_known_after_a_restart(bench: Bench, tmp_path: Path) -> N
     holding = bench.buy(tokens=TOKENS)
     path = tmp_path / "journal.db"
     with bench.session() as session, bench.auto_exit(session, journal=path):
-        bench.sim.send(offer_of(holding, TOKENS // 2))
+        bench.sim.send(bench.offer(holding, TOKENS // 2))
         bench.steps.wait_for("ended", outcome="sold")
     with bench.session() as session, bench.auto_exit(session, journal=path):
-        bench.sim.send(offer_of(holding, TOKENS // 2, nonce=1))
+        bench.sim.send(bench.offer(holding, TOKENS // 2))
         bench.steps.wait_for("ended", 2, outcome="sold")
     assert bench.sim.holdings() == ()
+
+
+def sold_elsewhere(holding: Holding) -> Holding:
+    """Return a holding like another one, of a token that the wallet does not hold."""
+    mint = made_up_key("mint")
+    account = associated_token_account(holding.wallet, mint)
+    return attrs.evolve(holding, position_id=999, mint=mint, token_account=account)
 
 
 def test_a_signal_for_a_position_nobody_named_is_tried(bench: Bench) -> None:
     """The server knows what it signals; the chain has the last word."""
     holding = bench.buy(tokens=TOKENS)
-    unknown = attrs.evolve(
-        offer_of(holding, TOKENS),
-        mint=made_up_key("mint"),
-        token_account=made_up_key("account"),
-        position_id=999,
-    )
+    unknown = bench.offer(sold_elsewhere(holding), TOKENS)
     settings = attrs.evolve(FAST, max_attempts=1)
     with bench.session() as session, bench.auto_exit(session, settings):
         bench.sim.send(unknown)
@@ -111,10 +117,7 @@ def test_a_signal_without_an_account_is_tried(bench: Bench) -> None:
     """Only the account is missing, which the transaction itself names."""
     holding = bench.buy(tokens=TOKENS)
     nameless = attrs.evolve(
-        offer_of(holding, TOKENS),
-        mint=made_up_key("mint"),
-        token_account=None,
-        position_id=999,
+        bench.offer(sold_elsewhere(holding), TOKENS), token_account=None
     )
     settings = attrs.evolve(FAST, max_attempts=2, ask_timeout=0.05, max_asks=1)
     with bench.session() as session, bench.auto_exit(session, settings):
@@ -135,20 +138,20 @@ def test_a_journal_that_takes_nothing_sells_nothing(bench: Bench) -> None:
         journal._db.execute("DROP TABLE attempts")
         bench.sim.set_profit(bench.sim.holdings()[0], 10)
         bench.steps.wait_for("refused")
-    assert bench.rpc.submitted == []
+    assert bench.submitted == []
 
 
 def test_an_api_that_fails_is_told(bench: Bench) -> None:
     """Nobody can build the level anew, so it is given up in the end."""
     holding = bench.buy(tokens=TOKENS)
-    bench.rpc.script.append("fail")
+    bench.sim.faults.submissions("slippage_exceeded")
     settings = attrs.evolve(FAST, ask_timeout=0.05, max_asks=2)
     with (
         ExitApiClient("key", base_url="http://127.0.0.1:1", attempts=1) as api,
         bench.session() as session,
         bench.auto_exit(session, settings, api=api),
     ):
-        bench.sim.send(offer_of(holding, 1, level=0))
+        bench.sim.send(bench.offer(holding, 1, level=0))
         ended = bench.steps.wait_for("ended")
     assert len(bench.steps.of("ask_failed")) == 2
     assert ended.outcome == "gave_up"
@@ -231,13 +234,13 @@ def test_two_attempts_that_were_left_are_both_found_out(
         message = opened(bench, holding)
         first = leave(journal, message, 0, "first")
         second = leave(journal, message, 1, "second")
-    bench.rpc.tell(second, 300_000_000)
+    bench.sim.faults.settle(second)
     with bench.session() as session, bench.auto_exit(session, ONCE, path):
-        bench.rpc.wait_for(lambda: bench.rpc.requests("getSignatureStatuses") >= 2)
-        bench.sim.send(offer_of(holding, TOKENS))
+        bench.sim.wait_until(lambda: bench.calls("getSignatureStatuses") >= 2)
+        bench.sim.send(bench.offer(holding, TOKENS))
         bench.steps.wait_for("signal")
-        assert bench.rpc.submitted == []
-        bench.rpc.tell(first, 300_000_000, SLIPPAGE_EXCEEDED)
+        assert bench.submitted == []
+        bench.sim.faults.settle(first, FAILED)
         bench.steps.wait_for("failed", level=0)
         bench.steps.wait_for("landed", level=1)
         bench.steps.wait_for("landed", level=None)
@@ -257,10 +260,10 @@ def test_a_sale_of_the_position_before_is_found_out(
     with bench.session() as session, bench.auto_exit(session, ONCE, path):
         bench.sim.set_profit(second, 10)
         bench.steps.wait_for("signal")
-        assert bench.rpc.submitted == []
-        bench.rpc.tell(left, 300_000_000)
+        assert bench.submitted == []
+        bench.sim.faults.settle(left)
         bench.steps.wait_for("ended", 2, outcome="sold")
-    assert [item.tokens for item in bench.rpc.submitted] == [2 * TOKENS]
+    assert [item.tokens for item in bench.submitted] == [2 * TOKENS]
 
 
 def test_a_sale_of_the_position_before_that_failed_is_over(
@@ -275,9 +278,9 @@ def test_a_sale_of_the_position_before_that_failed_is_over(
     bench.buy(mint=first.mint, tokens=2 * TOKENS)
     with bench.session() as session, bench.auto_exit(session, ONCE, path):
         session.sender.ping().wait(5)
-        bench.rpc.tell(left, 300_000_000, SLIPPAGE_EXCEEDED)
+        bench.sim.faults.settle(left, FAILED)
         bench.steps.wait_for("failed")
-    assert bench.rpc.submitted == []
+    assert bench.submitted == []
     with Journal(path) as journal:
         assert journal.open_attempts() == []
 
@@ -295,7 +298,7 @@ def test_a_position_is_known_by_what_the_server_said_last(
         sale = journal.begin_sale(record.id, 0)
         journal.end_sale(sale, "sold")
     with bench.session() as session, bench.auto_exit(session, journal=path):
-        bench.sim.send(offer_of(holding, 5, level=0))
+        bench.sim.send(bench.offer(holding, 5, level=0))
         bench.steps.wait_for("ignored", level=0)
     with Journal(path) as journal:
         latest = journal.latest_holding(holding.token_account)
@@ -308,11 +311,11 @@ def test_a_handle_that_the_session_made_anew_is_the_same_position(bench: Bench) 
     """Forgotten by the session and named again, its levels are not sold again."""
     holding = bench.buy(tokens=TOKENS)
     with bench.session() as session, bench.auto_exit(session) as auto:
-        bench.sim.send(offer_of(holding, 5, level=0))
+        bench.sim.send(bench.offer(holding, 5, level=0))
         bench.steps.wait_for("ended", level=0, outcome="sold")
         handle = session.position_by_token_account(holding.token_account)
         assert handle is not None
         auto._loop.adopt(PositionHandle(handle.opened, SYSTEM_CLOCK.monotonic()))
-        bench.sim.send(offer_of(holding, 5, level=0, nonce=1))
+        bench.sim.send(bench.offer(holding, 5, level=0))
         bench.steps.wait_for("ignored", level=0)
-    assert len(bench.rpc.submitted) == 1
+    assert len(bench.submitted) == 1

@@ -34,7 +34,7 @@ TAKEOVER_SEC = 1.0
 @pytest.fixture
 def home(bench: Bench, tmp_path: Path) -> DaemonHome:
     """Return the home of a daemon on the bench."""
-    return DaemonHome(tmp_path, bench.sim, bench.rpc)
+    return DaemonHome(tmp_path, bench.sim)
 
 
 def told_by(daemon: Daemon) -> str:
@@ -66,10 +66,10 @@ def test_a_stop_finishes_what_is_under_way(bench: Bench, home: DaemonHome) -> No
     """A transaction that was submitted is waited for."""
     home.configure(exits="", run="stop_timeout = 15")
     bench.sim.buy(home.wallet, profits_pct=[0, 10])
-    bench.rpc.script.extend(["ignore"] * 10_000)
+    bench.sim.faults.submissions("delay", times=10_000)
     with home.start() as daemon:
         daemon.wait_for("submitted")
-        landing = threading.Timer(0.5, bench.rpc.land_delayed)
+        landing = threading.Timer(0.5, bench.sim.faults.land_delayed)
         landing.start()
         assert daemon.end(signal.SIGTERM) == STOPPED
         landing.join()
@@ -80,11 +80,11 @@ def test_a_stop_has_a_bound(bench: Bench, home: DaemonHome) -> None:
     """What does not land in time is left to the next run, and the exit code says so."""
     home.configure(run="stop_timeout = 0.3")
     bench.sim.buy(home.wallet, profits_pct=[0, 10])
-    bench.rpc.script.extend(["ignore"] * 10_000)
+    bench.sim.faults.submissions("delay", times=10_000)
     with home.start() as daemon:
         daemon.wait_for("submitted")
         assert daemon.end(signal.SIGTERM) == LEFT_UNDER_WAY
-    bench.rpc.land_delayed()
+    bench.sim.faults.land_delayed()
     with home.start() as daemon:
         daemon.wait_for("may still land")
         daemon.wait_for("ended: sold")
@@ -95,7 +95,7 @@ def test_a_second_signal_does_not_wait(bench: Bench, home: DaemonHome) -> None:
     """Who asks twice is not made to wait for what is under way."""
     home.configure(run="stop_timeout = 600")
     bench.sim.buy(home.wallet, profits_pct=[0, 10])
-    bench.rpc.script.extend(["ignore"] * 10_000)
+    bench.sim.faults.submissions("delay", times=10_000)
     with home.start() as daemon:
         daemon.wait_for("submitted")
         daemon.process.send_signal(signal.SIGTERM)
@@ -165,7 +165,7 @@ def test_a_dry_run_submits_nothing(bench: Bench, home: DaemonHome) -> None:
     bench.sim.buy(home.wallet, profits_pct=[0, 10])
     with home.start(LASERSELL_DRY_RUN="1") as daemon:
         daemon.wait_for("ended: dry_run")
-    assert bench.rpc.submitted == []
+    assert bench.submitted == []
 
 
 def test_the_kill_file_holds_it_back(
@@ -266,7 +266,7 @@ def test_the_journal_is_listed_and_exported(
 ) -> None:
     """While the daemon runs: a table, JSON, and CSV in a file."""
     bench.sim.buy(home.wallet, profits_pct=[0, 10])
-    bench.rpc.script.append("fail")
+    bench.sim.faults.submissions("slippage_exceeded")
     with home.start() as daemon:
         daemon.wait_for("ended: sold")
         table = run_journal(str(home.journal))
@@ -275,7 +275,7 @@ def test_the_journal_is_listed_and_exported(
         run_journal(str(home.journal), "--format", "csv", "-o", str(csv_file))
         none = run_journal(str(home.journal), "--outcome", "gave_up", "--format", "csv")
         buys = run_journal(str(home.journal), "--buys")
-    signature = bench.rpc.submitted[-1].signature
+    signature = bench.submitted[-1].signature
     assert "SIM1" in table
     assert "+0.0100 SOL" in table
     assert signature in table

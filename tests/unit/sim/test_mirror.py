@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import base64
-import struct
 from typing import Any
 
 import pytest
@@ -25,7 +24,7 @@ from lasersell.protocol.server import (
 from lasersell.protocol.strategy import StrategyConfig
 from lasersell.sim.ledger import Holding
 from lasersell.sim.readings import Readings
-from tests.unit.sim.world import KEYPAIR, OTHER, WALLET, World, types
+from tests.unit.sim.world import KEYPAIR, OTHER, WALLET, World, swap_of, types
 
 _AMOUNT = 50_000_000
 _SOL = 1_000_000_000
@@ -109,8 +108,9 @@ def test_a_buy_is_copied_with_a_transaction_the_wallet_can_sign() -> None:
     message = VersionedTransaction.from_bytes(raw).message
     assert VersionedTransaction(message, [KEYPAIR]).verify_with_results() == [True]
     expected = world.chain.market(signal.mint).pool.tokens_for(_AMOUNT)
-    amounts = struct.unpack("<QQ", message.instructions[-2].data[8:])
-    assert (signal.slippage_bps, amounts) == (2500, (_AMOUNT, expected * 75 // 100))
+    swap = swap_of(signal.unsigned_tx_b64)
+    assert (swap.spent, swap.received) == (_AMOUNT, expected * 75 // 100)
+    assert signal.slippage_bps == 2500
 
 
 def test_a_submitted_copy_becomes_a_position_with_its_source() -> None:

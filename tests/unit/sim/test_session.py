@@ -37,7 +37,7 @@ from lasersell.protocol.strategy import StrategyConfig, TakeProfitLevel
 from lasersell.sim.ledger import Holding
 from lasersell.sim.options import DEFAULT_LIMITS
 from lasersell.sim.session import SimSession
-from tests.unit.sim.world import KEYPAIR, OTHER, WALLET, World, types
+from tests.unit.sim.world import KEYPAIR, OTHER, WALLET, World, swap_of, types
 
 _STOP = StrategyConfig(stop_loss_pct=10)
 _TARGET = StrategyConfig(target_profit_pct=5)
@@ -308,8 +308,8 @@ def test_the_signal_has_a_transaction_the_wallet_can_sign() -> None:
     raw = base64.b64decode(signal.unsigned_tx_b64, validate=True)
     transaction = VersionedTransaction.from_bytes(raw)
     assert str(transaction.message.account_keys[0]) == signal.wallet_pubkey == WALLET
-    amounts = transaction.message.instructions[-1].data[8:]
-    assert struct.unpack("<QQ", amounts) == (holding.tokens, 81_000_000)
+    swap = swap_of(signal.unsigned_tx_b64)
+    assert (swap.spent, swap.received) == (holding.tokens, 81_000_000)
     assert VersionedTransaction(transaction.message, [KEYPAIR]).verify_with_results()
 
 
@@ -371,9 +371,8 @@ def test_the_slippage_asked_for_is_in_the_transaction() -> None:
     world = World()
     _, position_id = _opened(world, tokens=1000, quote_units=1_000_000)
     request = RequestExitSignal(position_id=position_id, slippage_bps=2500)
-    raw = base64.b64decode(_signal(world.session.receive(request)).unsigned_tx_b64)
-    data = VersionedTransaction.from_bytes(raw).message.instructions[-1].data
-    assert struct.unpack("<QQ", data[8:]) == (1000, 750_000)
+    swap = swap_of(_signal(world.session.receive(request)).unsigned_tx_b64)
+    assert (swap.spent, swap.received) == (1000, 750_000)
 
 
 def test_a_strategy_does_not_fire_for_what_is_being_sold() -> None:

@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import base64
-import struct
 from typing import Any
 
 import pytest
-from solders.transaction import VersionedTransaction
 
 from lasersell.protocol.client import (
     ClosePosition,
@@ -28,7 +25,7 @@ from lasersell.protocol.strategy import StrategyConfig, TakeProfitLevel
 from lasersell.sim.ledger import Holding
 from lasersell.sim.readings import Readings
 from lasersell.sim.strategy import Rulebook
-from tests.unit.sim.world import OTHER, WALLET, World, types
+from tests.unit.sim.world import OTHER, WALLET, World, swap_of, types
 
 _LADDER = (
     TakeProfitLevel(profit_pct=10, sell_pct=25),
@@ -90,12 +87,10 @@ def test_the_transaction_of_a_level_sells_only_its_part() -> None:
     world = World()
     _opened(world, profits_pct=[10])
     (signal,) = _signals(world.tick())
-    raw = base64.b64decode(signal.unsigned_tx_b64)
-    data = VersionedTransaction.from_bytes(raw).message.instructions[-1].data
-    tokens, least = struct.unpack("<QQ", data[8:])
-    assert tokens == 250
+    swap = swap_of(signal.unsigned_tx_b64)
+    assert swap.spent == 250
     pool = world.chain.market(signal.mint).pool
-    assert least == pool.proceeds(250) * 90 // 100
+    assert swap.received == pool.proceeds(250) * 90 // 100
 
 
 def test_a_level_that_sells_everything_is_a_full_exit() -> None:
@@ -179,6 +174,30 @@ def test_a_signal_that_does_not_land_is_refreshed() -> None:
     assert [world.tick() for _ in range(15)] == [[]] * 15
 
 
+def test_an_exit_is_not_decided_again_for_a_sale_by_hand() -> None:
+    """While a stop is under way the wallet may sell a part; there is no second signal."""
+    world = World()
+    holding = _opened(world, profits_pct=[-10])
+    assert len(_signals(world.tick())) == 1
+    world.session.see_trade(world.chain.sell(holding, tokens=100, reason="manual"))
+    left = world.chain.ledger.holding(holding.token_account)
+    assert left is not None
+    world.chain.set_profit(left, -20)
+    assert types(world.tick()) == ["pnl_update"]
+
+
+def test_a_refreshed_exit_sells_no_more_than_is_left() -> None:
+    """A level's sale is rebuilt for what the wallet has not sold by itself meanwhile."""
+    world = World(refresh_after_ms=100)
+    holding = _opened(world, profits_pct=[10])
+    (first,) = _signals(world.tick())
+    assert first.sell_tokens == 250
+    world.session.see_trade(world.chain.sell(holding, tokens=900, reason="manual"))
+    (again,) = _signals(world.tick())
+    assert (again.level_index, again.position_tokens) == (0, 100)
+    assert (again.sell_tokens, swap_of(again.unsigned_tx_b64).spent) == (None, 100)
+
+
 def test_a_requested_exit_keeps_its_slippage_when_refreshed() -> None:
     """What was asked for by hand is rebuilt as it was asked for."""
     world = World(refresh_after_ms=100)
@@ -188,9 +207,8 @@ def test_a_requested_exit_keeps_its_slippage_when_refreshed() -> None:
     )
     world.session.receive(request)
     (signal,) = _signals(world.tick())
-    raw = base64.b64decode(signal.unsigned_tx_b64)
-    data = VersionedTransaction.from_bytes(raw).message.instructions[-1].data
-    assert struct.unpack("<QQ", data[8:]) == (1000, 0)
+    swap = swap_of(signal.unsigned_tx_b64)
+    assert (swap.spent, swap.received) == (1000, 0)
 
 
 # --- reconnects ---------------------------------------------------------------
@@ -227,6 +245,21 @@ def test_what_was_sold_is_not_remembered() -> None:
     (signal,) = _signals(world.tick())
     assert signal.level_index == 0
     assert len(world.memory) == 1
+
+
+@pytest.mark.parametrize("again", ["reconnect", "configure"])
+def test_a_position_is_judged_again_after_a_new_configure(again: str) -> None:
+    """A breach whose signal got lost is signalled once more, with the next tick."""
+    world = World()
+    _opened(world, profits_pct=[-10])
+    (lost,) = _signals(world.tick())
+    assert _signals(world.tick()) == []
+    if again == "reconnect":
+        world.reconnect()
+    world.configure(stop_loss_pct=10)
+    (signal,) = _signals(world.tick())
+    assert (signal.reason, signal.token_account) == ("stop_loss", lost.token_account)
+    assert _signals(world.tick()) == []
 
 
 @pytest.mark.parametrize("facts", ["kept", "renewed"])

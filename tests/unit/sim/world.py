@@ -14,8 +14,10 @@ from lasersell.sim.clock import ManualClock
 from lasersell.sim.options import SimOptions
 from lasersell.sim.session import SimSession
 from lasersell.sim.tracking import Memory
+from lasersell.sim.trading import Swap
+from lasersell.sim.transactions import SignedTransaction
 
-__all__ = ["KEYPAIR", "MINT", "OTHER", "WALLET", "World", "types"]
+__all__ = ["KEYPAIR", "MINT", "OTHER", "WALLET", "World", "swap_of", "types"]
 
 KEYPAIR = Keypair.from_seed(bytes([1]) * 32)
 WALLET = str(KEYPAIR.pubkey())
@@ -76,3 +78,9 @@ class World:
 def types(messages: list[ServerMessage]) -> list[str]:
     """Return the wire types of messages, in order."""
     return [message.type for message in messages]
+
+
+def swap_of(text: str) -> Swap:
+    """Return the one trade in a transaction in base64."""
+    ((_, swap),) = SignedTransaction(text).swaps()
+    return swap
