@@ -229,8 +229,9 @@ def exit_signal(
     """
     Return an exit signal with a real unsigned transaction.
 
-    It sells what was decided, or what is left of it, for proceeds down to ``slippage_bps`` below what
-    that would bring now. ``profit_units`` is the profit of the whole position.
+    It sells what was decided, or what is left of it, for proceeds down to
+    ``slippage_bps`` below what that would bring now. ``profit_units`` is the profit of
+    the whole position.
     """
     tokens = min(decision.tokens or holding.tokens, holding.tokens)
     value = Valuation(holding.entry_quote_units, market.pool.proceeds(holding.tokens))
