@@ -27,26 +27,13 @@ from lasersell.protocol.server import (
 )
 from lasersell.protocol.strategy import StrategyConfig, TakeProfitLevel
 from lasersell.sim.readings import Readings
+from tests.unit.sim.seeds import on_seeds
 from tests.unit.sim.world import WALLET, World
 
 _TICKS = 60
-_FEW = range(60)
-_MANY = range(1_000)
 
 Fired = tuple[int, str, int | None, int | None]
 """Tick, reason, level, tokens of a partial exit."""
-
-
-def _paths(*ranges: range) -> pytest.MarkDecorator:
-    """Run a test on few paths by default, and on a thousand where time does not matter."""
-    few, many = ranges
-    return pytest.mark.parametrize(
-        "seeds",
-        [
-            pytest.param(few, id=f"{len(few)}-paths"),
-            pytest.param(many, id=f"{len(many)}-paths", marks=pytest.mark.slow),
-        ],
-    )
 
 
 @attrs.define
@@ -262,7 +249,7 @@ def _readings(rng: random.Random) -> Readings:
     )
 
 
-@_paths(_FEW, _MANY)
+@on_seeds(60)
 @pytest.mark.parametrize("rule", _RULES)
 def test_each_rule_fires_at_exactly_the_tick_of_its_formula(
     rule: str, seeds: range
@@ -279,7 +266,7 @@ def test_each_rule_fires_at_exactly_the_tick_of_its_formula(
     assert seen > len(seeds) / 5
 
 
-@_paths(_FEW, _MANY)
+@on_seeds(60)
 def test_together_they_fire_in_the_order_that_is_written_down(seeds: range) -> None:
     """Any mixture of rules gives the exits of the formulas, in their order."""
     for seed in seeds:
@@ -348,7 +335,7 @@ def _first(conditions: list[bool], since: int = 0) -> int | None:
     return next((t for t in range(since, _TICKS) if conditions[t]), None)
 
 
-@_paths(_FEW, _MANY)
+@on_seeds(60)
 def test_a_guard_that_defers_waits_for_depth_or_its_timeout(seeds: range) -> None:
     """A stop decided in a thin pool is sent when the pool takes it, or after 1 s."""
     readings = Readings(liquidity_guard="defer")
@@ -369,7 +356,7 @@ def test_a_guard_that_defers_waits_for_depth_or_its_timeout(seeds: range) -> Non
         ), f"path {seed}"
 
 
-@_paths(_FEW, _MANY)
+@on_seeds(60)
 def test_a_guard_that_shrinks_never_sells_more_than_the_pool_takes(
     seeds: range,
 ) -> None:
@@ -393,7 +380,7 @@ def test_a_guard_that_shrinks_never_sells_more_than_the_pool_takes(
         assert seen.fired == expected, f"path {seed}"
 
 
-@_paths(_FEW, _MANY)
+@on_seeds(60)
 @pytest.mark.parametrize("rule", ["liquidity_guard", "graduation"])
 def test_events_of_the_pool_sell_on_the_tick_that_sees_them(
     rule: str, seeds: range
