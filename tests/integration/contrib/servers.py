@@ -48,9 +48,11 @@ class NoteBox:
         """Take no more notes."""
         self._socket.close()
 
-    def wait_for(self, type: str, account: str | None = None) -> dict[str, Any]:
+    def wait_for(
+        self, type: str, account: str | None = None, *, timeout: float = PATIENCE
+    ) -> dict[str, Any]:
         """Wait for the next note of a type, of a token account if given; return it."""
-        deadline = Deadline(PATIENCE)
+        deadline = Deadline(timeout)
         while True:
             self._socket.settimeout(max(0.001, deadline.remaining() or 0.0))
             try:
@@ -123,6 +125,7 @@ class Home:
     """
 
     def __init__(self, path: Path, sim: SimServer) -> None:
+        self.path = path
         self.box = NoteBox(path / "notes")
         self.environment = {
             **os.environ,
