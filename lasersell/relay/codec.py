@@ -22,7 +22,7 @@ from lasersell.protocol.codec import (
 )
 from lasersell.protocol.server import Limits, PositionOpened
 from lasersell.session.events import EventFacts, EventMessage
-from lasersell.session.positions import PositionHandle
+from lasersell.session.positions import PositionHandle, Status
 from lasersell.stream.lifecycle import (
     CommandExpired,
     Connected,
@@ -34,7 +34,7 @@ from lasersell.stream.lifecycle import (
     Stale,
     Undecodable,
 )
-from lasersell.stream.supervisor import State
+from lasersell.stream.stats import State
 
 __all__ = [
     "HighEntry",
@@ -77,7 +77,7 @@ class PositionRecord(msgspec.Struct, omit_defaults=True, gc=False):
     tokens: int
     epoch: str
     """The connection, of all publishers', that last named it; its id is of that one."""
-    status: str = "open"
+    status: Status = "open"
     close_reason: str | None = None
     known: bool = True
     is_here: bool = True
@@ -130,6 +130,8 @@ class StreamState(msgspec.Struct, omit_defaults=True, gc=False):
 
     state: State
     publisher: str
+    epoch: str
+    """Its present connection."""
     session_id: int | None = None
     limits: Limits | None = None
 

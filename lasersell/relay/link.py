@@ -7,6 +7,7 @@ be sent twice.
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -185,6 +186,12 @@ class RedisLink:
             connection_pool=own, single_connection_client=True
         )
         return link
+
+    def let_go(self, connection: int | None) -> None:
+        """Have Redis end a read that waits, by its connection's id; no error if it cannot."""
+        if connection is not None:
+            with contextlib.suppress(RelayConnectError):
+                self.execute("CLIENT", "UNBLOCK", connection)
 
     def close(self) -> None:
         """Close every connection; who uses one meanwhile gets an error."""

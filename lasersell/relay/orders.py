@@ -56,7 +56,7 @@ class Orders:
     Args:
         session: What they are about.
         strategy: What the session was configured with.
-        link: The way to Redis.
+        link: The way to Redis, for this thread alone.
         keys: Of the relay.
         lease: Whoever does not hold it answers nothing.
         stop: Ends :meth:`run`.
@@ -77,17 +77,22 @@ class Orders:
         self._keys = keys
         self._lease = lease
         self._stop = stop
+        self.connection: int | None = None
+        """The id of our connection, by which Redis can be told to let us go."""
 
     def run(self) -> None:
         """Take commands until it is stopped; what Redis does meanwhile ends nothing."""
         cursor: bytes | None = None
         while not self._stop.is_set():
             try:
+                if self.connection is None:
+                    self.connection = self._link.execute("CLIENT", "ID")
                 if cursor is None:
                     cursor = self._cursor()
                 cursor = self._take(cursor)
             except RelayConnectError as error:
                 log.debug("no commands: %s", error)
+                self.connection = None
                 # Redis is away; asked again until it is back.
                 self._stop.wait(RETRY_SEC)
 

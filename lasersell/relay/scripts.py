@@ -14,6 +14,7 @@ import attrs
 __all__ = [
     "ACQUIRE",
     "ANSWER",
+    "FAIL",
     "OWN",
     "PUBLISH",
     "RELEASE",
@@ -240,6 +241,12 @@ if owner and owner ~= ARGV[2] then
 end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[5])
 return ''
+""")
+
+FAIL = Script("""
+-- KEYS high; ARGV group, consumer of failed entries, entry.
+redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'JUSTID')
+return 1
 """)
 
 ANSWER = Script("""

@@ -148,6 +148,7 @@ class Term:
         )
         self._source = uuid.uuid4().hex[:16]
         self._number = 0
+        self._orders_link = link.dedicated()
         self._trim_due = Deadline(TRIM_SEC)
         self._beat_due = Deadline(0)
         self._state = b""
@@ -173,6 +174,7 @@ class Term:
             self._over.set()
             for thread in self._threads:
                 thread.join()
+            self._orders_link.close()
             lost = self.backlog.discard()
             self._counters.low_dropped += self.backlog.low_dropped
             if lost:
@@ -198,7 +200,7 @@ class Term:
         orders = Orders(
             session,
             intent.configure.strategy,
-            self._link,
+            self._orders_link,
             self._keys,
             self._lease,
             self._over,
@@ -210,6 +212,7 @@ class Term:
             self._write_all(session, timeout, collector)
         finally:
             self._over.set()
+            self._link.let_go(orders.connection)
             session.close()
         if collector.error is not None and not self._stop.is_set():
             raise collector.error
@@ -264,7 +267,7 @@ class Term:
                 return
             if self._stop.is_set() and flush is None:
                 flush = Deadline(timeout)
-            state = self._state_of(session)
+            state = self._state_of(session, collector)
             if batch or state:
                 self._write(batch, state, flush)
             forgotten = collector.take_forgotten()
@@ -276,12 +279,13 @@ class Term:
                 self._trim_due = Deadline(TRIM_SEC)
                 self._tolerantly(self._trim)
 
-    def _state_of(self, session: StreamSession) -> bytes:
+    def _state_of(self, session: StreamSession, collector: Collector) -> bytes:
         """Return the state if subscribers are to hear of it now."""
         state = to_json(
             StreamState(
                 state=session.state,
                 publisher=self._lease.owner,
+                epoch=collector.epoch,
                 session_id=session.session_id,
                 limits=session.limits,
             )

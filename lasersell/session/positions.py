@@ -28,7 +28,7 @@ from lasersell.stream.recognition import (
     is_about,
 )
 
-__all__ = ["Opened", "PositionBook", "PositionHandle"]
+__all__ = ["Opened", "PositionBook", "PositionHandle", "Status"]
 
 STRANGERS_KEPT = 1024
 

@@ -1,0 +1,341 @@
+"""
+A worker's share of the signals of a group: each is handed to one worker, acknowledged
+after it was dealt with, and taken over by another one if the worker dies.
+
+All of it happens in one thread, one signal at a time. The signals of one token account
+go to one worker as long as that one lives, so that a fresher transaction of a sale meets
+the auto-exit that has the sale under way.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Mapping
+
+import attrs
+
+from lasersell._clock import Deadline
+from lasersell._mailbox import Doorbell
+from lasersell.errors import DecodeError, RelayConnectError, RelayError
+from lasersell.protocol.server import ExitSignalWithTx, MirrorBuySignal
+from lasersell.relay.codec import HighEntry, decode_message
+from lasersell.relay.events import RelayEvent
+from lasersell.relay.feed import SIGNALS, Feed, entry_of
+from lasersell.relay.keys import Keys
+from lasersell.relay.lanes import RelayLanes
+from lasersell.relay.link import BLOCK_SEC, RedisLink
+from lasersell.relay.replica import Replica
+from lasersell.relay.scripts import FAIL, OWN, TICK
+from lasersell.session.events import Arrival
+
+__all__ = ["GroupSettings", "Work"]
+
+log = logging.getLogger(__name__)
+
+TICK_SEC = 0.5
+"""How often a worker says that it lives, and looks for what others have left."""
+WORKER_TTL_SEC = 2.0
+"""After how long a worker that says nothing counts as dead."""
+OWNER_TTL_SEC = 600.0
+"""How long the signals of an account go to the worker that had the last one."""
+RETRY_SEC = 0.2
+ACKS_AT_ONCE = 64
+FAILED = "(failed)"
+"""The consumer that has the entries on which a handler failed; no worker has its name."""
+
+
+@attrs.frozen(kw_only=True)
+class GroupSettings:
+    """How a group shares out its signals. Times are in seconds."""
+
+    group: str
+    worker: str
+    handler_timeout: float
+    retry_after: float
+    max_deliveries: int
+
+
+@attrs.frozen
+class _Signal:
+    """A signal that was handed to this worker."""
+
+    entry: bytes
+    read: HighEntry
+    message: ExitSignalWithTx | MirrorBuySignal
+    id: str
+    deliveries: int
+
+    @property
+    def account(self) -> str:
+        """What tells its sale from others; empty of a buy, which any worker can do."""
+        if isinstance(self.message, MirrorBuySignal):
+            return ""
+        return self.message.token_account or self.message.mint
+
+
+class Work:
+    """
+    Takes signals until it is stopped; :meth:`run` in a thread of its own.
+
+    Args:
+        link: The way to Redis, for this thread alone.
+        keys: Of the relay.
+        lanes: Where the signals go.
+        feed: What comes before a signal is read there first.
+        replica: Has the handles.
+        settings: How the signals are shared out.
+    """
+
+    def __init__(
+        self,
+        link: RedisLink,
+        keys: Keys,
+        lanes: RelayLanes,
+        feed: Feed,
+        replica: Replica,
+        settings: GroupSettings,
+    ) -> None:
+        self._link = link
+        self._keys = keys
+        self._lanes = lanes
+        self._feed = feed
+        self._replica = replica
+        self._settings = settings
+        self._stop = threading.Event()
+        self._bell = Doorbell()
+        self._done: deque[tuple[bytes, bool]] = deque()
+        self._in_hand = b""
+        self._acks: list[bytes] = []
+        self._tick_due = Deadline(0)
+        self.connection: int | None = None
+        """The id of our connection, by which Redis can be told to let us go."""
+        self.given_up = 0
+        """Signals that no worker could deal with."""
+
+    # From any thread
+
+    def done(self, event: RelayEvent, *, failed: bool) -> None:
+        """Note that a signal was dealt with, or that its handler failed; never blocks."""
+        self._done.append((event.entry, failed))
+        self._bell.ring()
+
+    def stop(self) -> None:
+        """End :meth:`run` soon."""
+        self._stop.set()
+        self._bell.ring()
+
+    def make_group(self) -> None:
+        """
+        Make the group, if there is none; it gets what comes from now on.
+
+        Raises:
+            RelayConnectError: Redis is away.
+        """
+        self._make_group("$")
+
+    def _make_group(self, start: str) -> None:
+        try:
+            self._link.execute(
+                "XGROUP",
+                "CREATE",
+                self._keys.high,
+                self._settings.group,
+                start,
+                "MKSTREAM",
+            )
+        except RelayConnectError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    # The thread
+
+    def run(self) -> None:
+        """Take signals until it is stopped; a Redis that is away is asked until it is back."""
+        while not self._stop.is_set():
+            try:
+                self._step()
+            except RelayConnectError as error:
+                self._recover(error)
+            except Exception:
+                log.exception("a mistake of ours; the signal comes again")
+                self._stop.wait(RETRY_SEC)
+        self._leave()
+
+    def _recover(self, error: RelayConnectError) -> None:
+        log.debug("no signals: %s", error)
+        self.connection = None
+        # Nobody says when Redis is back.
+        self._stop.wait(RETRY_SEC)
+        if "NOGROUP" in str(error):
+            # Redis has lost its memory: all that is there now came after that.
+            try:
+                self._make_group("0")
+            except RelayConnectError as still:
+                log.debug("no group: %s", still)
+
+    def _step(self) -> None:
+        self._settle()
+        if self._tick_due.has_passed() or self.connection is None:
+            self._tick()
+        elif self._in_hand:
+            self._bell.wait(self._tick_due.remaining())
+        else:
+            self._take_next()
+
+    def _take_next(self) -> None:
+        settings = self._settings
+        found = self._link.execute(
+            "XREADGROUP",
+            "GROUP",
+            settings.group,
+            settings.worker,
+            # One only: what comes with it is for workers that have nothing to do.
+            "COUNT",
+            1,
+            "BLOCK",
+            int(1000 * min(BLOCK_SEC, self._tick_due.remaining() or 0.0)) or 1,
+            "STREAMS",
+            self._keys.high,
+            ">",
+        )
+        if not found:
+            # Another worker may have handed something over, and woken us for it.
+            self._tick_due = Deadline(0)
+        for _, entries in found or []:
+            for entry, fields in entries:
+                self._consider(bytes(entry), fields, 1)
+
+    def _tick(self) -> None:
+        """Say that we live, and take what nobody deals with."""
+        settings = self._settings
+        if self.connection is None:
+            self.connection = self._link.execute("CLIENT", "ID")
+        found = self._link.run(
+            TICK,
+            [self._keys.high],
+            [
+                settings.group,
+                settings.worker,
+                self._keys.workers(settings.group),
+                self.connection,
+                int(1000 * WORKER_TTL_SEC),
+                self._in_hand,
+                0 if self._in_hand else 1,
+                int(1000 * settings.handler_timeout),
+                FAILED,
+                int(1000 * settings.retry_after),
+            ],
+        )
+        # With something in hand there may be more of it.
+        self._tick_due = Deadline(0 if found else TICK_SEC)
+        if found:
+            (entry, flat), before = found
+            fields = dict(zip(flat[::2], flat[1::2], strict=True))
+            self._consider(bytes(entry), fields, int(before) + 1)
+
+    def _consider(
+        self, entry: bytes, fields: Mapping[bytes, bytes], deliveries: int
+    ) -> None:
+        signal = self._signal_of(entry, fields, deliveries)
+        if signal is None:
+            self._acks.append(entry)
+        elif deliveries > self._settings.max_deliveries:
+            self.given_up += 1
+            self._acks.append(entry)
+            log.error(
+                "the %s %s was handed out %d times and never dealt with; it is given up",
+                signal.message.type,
+                signal.id,
+                deliveries - 1,
+            )
+        elif self._is_ours(signal):
+            self._hand_over(signal)
+
+    def _signal_of(
+        self, entry: bytes, fields: Mapping[bytes, bytes], deliveries: int
+    ) -> _Signal | None:
+        try:
+            read = entry_of(fields)
+            message = decode_message(bytes(read.message), read.born_here)
+        except (RelayError, DecodeError) as error:
+            log.error("an entry of the relay is skipped: %s", error)
+            return None
+        if not isinstance(message, SIGNALS):
+            return None
+        return _Signal(entry, read, message, fields[b"i"].decode(), deliveries)
+
+    def _is_ours(self, signal: _Signal) -> bool:
+        """Tell whether a signal is for this worker; if not, hand it to the right one."""
+        settings, account = self._settings, signal.account
+        if not account:
+            return True
+        connection = self._link.run(
+            OWN,
+            [self._keys.high, self._keys.owners(settings.group) + account],
+            [
+                settings.group,
+                settings.worker,
+                self._keys.workers(settings.group),
+                signal.entry,
+                int(1000 * OWNER_TTL_SEC),
+            ],
+        )
+        if not connection:
+            return True
+        self._link.let_go(int(connection))
+        return False
+
+    def _hand_over(self, signal: _Signal) -> None:
+        """Give a signal to the consumer, after everything that came before it."""
+        self._in_hand = signal.entry
+        while not self._feed.wait_until_past(signal.entry, TICK_SEC):
+            self._tick()
+        if self._stop.is_set():
+            return
+        read = signal.read
+        event = RelayEvent(
+            signal.message,
+            None if read.position is None else self._replica.known(read.position),
+            Arrival(self._link.clock.to_local(read.arrived_ms), read.server_ms),
+            read.facts,
+            signal.id,
+            signal.deliveries,
+            signal.entry,
+        )
+        self._lanes.put([event], [])
+
+    # Acknowledging
+
+    def _settle(self) -> None:
+        while self._done:
+            entry, failed = self._done[0]
+            if failed:
+                settings = self._settings
+                self._link.run(FAIL, [self._keys.high], [settings.group, FAILED, entry])
+            else:
+                self._ack([entry])
+            self._done.popleft()
+            if entry == self._in_hand:
+                self._in_hand = b""
+        if len(self._acks) >= ACKS_AT_ONCE or (
+            self._acks and self._tick_due.has_passed()
+        ):
+            self._ack(self._acks)
+            self._acks = []
+
+    def _ack(self, entries: list[bytes]) -> None:
+        self._link.execute("XACK", self._keys.high, self._settings.group, *entries)
+
+    def _leave(self) -> None:
+        """Say what was done, and that what was not is for others."""
+        settings = self._settings
+        try:
+            self._tick_due = Deadline(0)
+            self._settle()
+            self._link.execute(
+                "DEL", self._keys.workers(settings.group) + settings.worker
+            )
+        except RelayConnectError as error:
+            log.debug("the worker left without a word: %s", error)

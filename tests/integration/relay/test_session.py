@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import queue
+
+import pytest
+
+from lasersell._clock import SYSTEM_CLOCK
+from lasersell.relay.keys import Keys
+from lasersell.session.events import StreamEvent
+from tests.integration.relay.bench import PATIENCE, Bench, wait_for
+
+
+def test_a_subscriber_gets_the_events_of_the_publisher(bench: Bench) -> None:
+    """What the stream says arrives elsewhere as the same events, with their position."""
+    with bench.session() as session, bench.relay():
+        hello = wait_for(session, "hello_ok")
+        assert session.session_id == hello.message.session_id
+        holding = bench.buy()
+        opened = wait_for(session, "position_opened")
+        assert opened.handle.token_account == holding.token_account
+        assert session.positions() == [opened.handle]
+        bench.sim.sell(holding)
+        closed = wait_for(session, "position_closed")
+        assert closed.handle is opened.handle
+        assert closed.handle.status == "closed"
+        assert session.positions() == []
+
+
+def test_profits_arrive_and_belong_to_their_position(bench: Bench) -> None:
+    """A low event finds its position by the id of the present connection."""
+    with bench.session() as session, bench.relay():
+        bench.buy(profits_pct=[1.0, 2.0, 3.0])
+        opened = wait_for(session, "position_opened")
+        pnl = wait_for(session, "pnl_update", lambda event: event.handle is not None)
+        assert pnl.handle is opened.handle
+        assert session.pnl(opened.handle.position_id) is not None
+        wait_for(session, "pnl_update", lambda event: event.handle.pnl_pct > 2.5)
+        assert opened.handle.peak_pnl_pct == pytest.approx(3.0, abs=0.5)
+
+
+def test_who_comes_late_knows_what_is_true_now(bench: Bench) -> None:
+    """The snapshot has the open positions, with their latest profit."""
+    with bench.relay(), bench.session() as early:
+        gone, held = bench.buy(), bench.buy(profits_pct=[7.0])
+        bench.sim.sell(gone)
+        wait_for(early, "position_closed")
+        wait_for(
+            early,
+            "pnl_update",
+            lambda e: e.handle and e.handle.token_account == held.token_account,
+        )
+        with bench.session() as late:
+            (known,) = late.positions()
+            assert known.token_account == held.token_account
+            assert known.pnl is not None
+            assert late.state == "live"
+            assert late.limits == early.limits is not None
+            assert late.recv(timeout=PATIENCE).handle is known  # type: ignore[union-attr]
+            bench.sim.sell(held)
+            assert wait_for(late, "position_closed").handle is known
+
+
+def test_callbacks_and_lookups_work_as_in_a_stream_session(bench: Bench) -> None:
+    """Code written for a StreamSession runs over a relay."""
+    opened = queue.SimpleQueue[StreamEvent]()
+    with bench.session() as session, bench.relay():
+        session.on("position_opened", opened.put)
+        session.start()
+        holding = bench.buy()
+        handle = opened.get(timeout=PATIENCE).handle
+        assert handle is not None
+        assert session.position_by_token_account(holding.token_account) is handle
+        assert session.position(handle.position_id) is handle
+        assert session.positions_for_wallet_mint(holding.wallet, holding.mint) == [
+            handle
+        ]
+
+
+def test_every_subscriber_without_a_group_sees_every_signal(bench: Bench) -> None:
+    """Two of them both get the exit, the first attempt of its kind."""
+    with bench.relay(), bench.session() as one, bench.session() as two:
+        holding = bench.buy()
+        wait_for(one, "position_opened")
+        bench.trigger(holding)
+        ids = set()
+        for session in (one, two):
+            signal = wait_for(session, "exit_signal_with_tx")
+            assert signal.exit_attempt == 1
+            assert signal.handle.token_account == holding.token_account
+            ids.add(signal.id)
+        assert len(ids) == 1
+
+
+def test_a_session_ends_while_redis_has_nothing_to_say(bench: Bench) -> None:
+    """close() ends a read that waits in Redis, and the next recv() returns None."""
+    with bench.session() as session:
+        started = SYSTEM_CLOCK.monotonic()
+        session.close()
+        assert SYSTEM_CLOCK.monotonic() - started < 3.0
+        assert session.recv(timeout=PATIENCE) is None
+        assert session.state == "closed"
+
+
+def test_a_publisher_that_closes_writes_what_it_has_first(bench: Bench) -> None:
+    """What the stream brought before close() arrives, and the lease is given up."""
+    with bench.session() as session, bench.relay() as relay:
+        wait_for(session, "hello_ok")
+        bench.buy()
+        wait_for(session, "position_opened")
+        relay.close()
+        wait_for(session, "disconnected")
+        assert relay.role == "stopped"
+        with bench.redis.client() as client:
+            assert client.get(Keys("default").lease) is None
