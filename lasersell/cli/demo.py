@@ -11,13 +11,18 @@ from lasersell.cli.common import Common, command, pass_common
 from lasersell.cli.demo_record import Record
 from lasersell.cli.demo_scenario import (
     DEADLINE_SEC,
+    KEYS,
     ROLES,
     STRATEGY,
     TICK_MS,
     WALLETS,
     Role,
 )
+from lasersell.cli.demo_seller import Seller
 from lasersell.cli.demo_view import JsonView, LiveView, PlainView, View
+from lasersell.errors import TxError
+from lasersell.protocol.server import ExitSignalWithTx
+from lasersell.session.events import StreamEvent
 from lasersell.session.session import StreamSession
 from lasersell.sim import SimServer
 from lasersell.stream.client import StreamClient
@@ -26,7 +31,6 @@ from lasersell.stream.options import StreamConfigure
 __all__ = ["demo"]
 
 _AT_MOST_SEC = 20.0
-_SALE_LANDS_MS = 400
 
 
 @command()
@@ -36,8 +40,9 @@ def demo(common: Common) -> None:
     Show a session against an embedded server, in at most 20 s.
 
     Two wallets, four positions: a take-profit, a stop-loss, a trailing stop and a
-    deadline exit arrive, with a forced reconnect in the middle. The exit code is 0
-    only if every one of them did.
+    deadline exit arrive, with a forced reconnect in the middle. Each is checked,
+    signed and submitted, and its sale closes the position. The exit code is 0 only
+    if all of that happened to every one of them.
     """
     record = Record()
     with _view(common.as_json) as view, _server() as server:
@@ -57,7 +62,6 @@ def _server() -> SimServer:
     return SimServer(
         seed=7,
         pnl_flush_ms=TICK_MS,
-        auto_sell_after_ms=_SALE_LANDS_MS,
         # The harder of the two documented ways to come back after a reconnect.
         position_ids="renewed",
     )
@@ -69,12 +73,17 @@ def _play(server: SimServer, record: Record, view: View) -> None:
             _buy(server, record, role)
     client = StreamClient("demo-key", endpoint=server.url)
     configure = StreamConfigure(WALLETS, STRATEGY, deadline_timeout_sec=DEADLINE_SEC)
-    with StreamSession.connect(client, configure) as session:
+    with (
+        Seller(KEYS, server.rpc_url) as seller,
+        StreamSession.connect(client, configure) as session,
+    ):
         view.say(f"connected to {server.url}, {len(WALLETS)} wallets configured")
         for role in ROLES:
             if role.is_late:
                 _buy(server, record, role)
-        _follow(session, server, record, view)
+        _follow(session, server, seller, record, view)
+    for sale in server.ledger.sales():
+        record.book(sale.holding.mint, sale.signature)
 
 
 def _buy(server: SimServer, record: Record, role: Role) -> None:
@@ -85,7 +94,11 @@ def _buy(server: SimServer, record: Record, role: Role) -> None:
 
 
 def _follow(
-    session: StreamSession, server: SimServer, record: Record, view: View
+    session: StreamSession,
+    server: SimServer,
+    seller: Seller,
+    record: Record,
+    view: View,
 ) -> None:
     deadline = Deadline(_AT_MOST_SEC)
     has_dropped = False
@@ -100,8 +113,19 @@ def _follow(
         line = record.see(event, SYSTEM_CLOCK.wall_ms())
         if line is not None:
             view.say(line)
+        if isinstance(event.message, ExitSignalWithTx):
+            view.say(_sell(seller, event, event.message, record))
         view.refresh(record)
         if record.has_closed_one and not has_dropped:
             has_dropped = True
             view.say("cutting the connection, to see it come back")
             server.drop()
+
+
+def _sell(
+    seller: Seller, event: StreamEvent, signal: ExitSignalWithTx, record: Record
+) -> str:
+    try:
+        return record.sell(signal.mint, seller.sell(signal, event.handle))
+    except TxError as error:
+        return record.complain(str(error))

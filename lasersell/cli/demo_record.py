@@ -7,6 +7,7 @@ from collections import deque
 from attrs import Factory, define
 
 from lasersell.cli.demo_scenario import Role
+from lasersell.cli.demo_seller import Sold
 from lasersell.protocol.server import (
     ExitSignalWithTx,
     PnlUpdate,
@@ -56,7 +57,10 @@ class Row:
         handle: The session's live handle; None until the position opened.
         profits_pct: Its newest profits, in percent of the entry.
         exit: The first exit signal; None until one came.
+        sold: The sale that was submitted; None until it was confirmed.
         closed: The reason of its close; None while it is open.
+        closed_slot: The slot of its close.
+        booked: Signature of the sale that the ledger has; None if it has none.
         reopened: How often it came back after a reconnect.
     """
 
@@ -64,7 +68,10 @@ class Row:
     handle: PositionHandle | None = None
     profits_pct: deque[float] = Factory(lambda: deque([0.0], maxlen=_HISTORY))
     exit: ExitSeen | None = None
+    sold: Sold | None = None
     closed: str | None = None
+    closed_slot: int | None = None
+    booked: str | None = None
     reopened: int = 0
 
     @property
@@ -79,15 +86,19 @@ class Row:
             return "not bought yet"
         if self.closed is not None:
             return "closed"
+        if self.sold is not None:
+            return "sold"
         return "open" if self.exit is None else "exit signal"
 
     @property
     def is_as_expected(self) -> bool:
-        """Whether the exit it was to show arrived, and its sale landed."""
+        """Whether the exit it was to show arrived, and its sale closed the position."""
         return (
             self.exit is not None
-            and self.exit.reason == self.role.reason
-            and self.closed is not None
+            and self.exit.reason == self.role.reason == self.closed
+            and self.sold is not None
+            and self.sold.slot == self.closed_slot
+            and self.sold.signature == self.booked
         )
 
 
@@ -157,13 +168,31 @@ class Record:
                 self._see_profit(event)
             case ExitSignalWithTx():
                 return self._see_exit(self._row(event), event.message, now_ms)
-            case PositionClosed(reason=reason):
+            case PositionClosed(reason=reason, slot=slot):
                 self._row(event).closed = reason
+                self._row(event).closed_slot = slot
                 return f"{self._row(event).name} closed: {reason}"
             case ServerError() | PositionLost() | Undecodable():
-                self.problems.append(str(event.message))
-                return f"unexpected: {event.message}"
+                return self.complain(str(event.message))
         return None
+
+    def sell(self, mint: str, sold: Sold) -> str:
+        """Take down that a sale was confirmed; return a line for people."""
+        row = self.rows[mint]
+        row.sold = sold
+        return (
+            f"{row.name} sold: {sold.signature[:8]} landed in slot {sold.slot}, "
+            f"{sold.took_ms:.0f} ms after the signal"
+        )
+
+    def book(self, mint: str, signature: str | None) -> None:
+        """Take down which transaction the ledger has for a sale."""
+        self.rows[mint].booked = signature
+
+    def complain(self, problem: str) -> str:
+        """Take down what should not have happened; return a line for people."""
+        self.problems.append(problem)
+        return f"unexpected: {problem}"
 
     def _row(self, event: StreamEvent) -> Row:
         assert event.handle is not None, "an event of a position has its handle"

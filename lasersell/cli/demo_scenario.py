@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from attrs import frozen
+from solders.keypair import Keypair
 
+from lasersell.exits.keys import WalletKey
 from lasersell.protocol.strategy import StrategyConfig
 
-__all__ = ["DEADLINE_SEC", "ROLES", "STRATEGY", "TICK_MS", "WALLETS", "Role"]
+__all__ = ["DEADLINE_SEC", "KEYS", "ROLES", "STRATEGY", "TICK_MS", "WALLETS", "Role"]
 
-WALLETS = (
-    "AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9",
-    "9hSR6S7WPtxmTojgo6GG3k4yDPecgJY292j7xrsUGWBu",
-)
-"""Public keys made up for this; nobody's money."""
+KEYS = tuple(WalletKey(Keypair.from_seed(bytes([n]) * 32)) for n in (1, 2))
+"""Keys that everybody knows; nobody's money."""
+WALLETS = tuple(key.pubkey for key in KEYS)
 
 STRATEGY = StrategyConfig(
     target_profit_pct=25.0, stop_loss_pct=10.0, trailing_stop_pct=8.0

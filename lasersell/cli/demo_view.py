@@ -89,7 +89,7 @@ class PlainView(View):
         profits = [
             f"{row.name} {row.profits_pct[-1]:+.1f} %"
             for row in record.rows.values()
-            if row.state in ("open", "exit signal")
+            if row.closed is None and row.handle is not None
         ]
         if profits:
             self.say("  ".join(profits))
@@ -164,8 +164,8 @@ def _position(row: Row, handle: PositionHandle) -> list[str | Text]:
 
 
 def _summary(record: Record, took_sec: float) -> Group:
-    table = Table("", "to show", "reason", "profit", "in %", "peak", "latency", "")
-    table.box = None
+    columns = ("", "to show", "reason", "profit", "in %", "after", "signature", "")
+    table = Table(*columns, box=None, padding=(0, 1, 0, 0))
     for row in record.rows.values():
         table.add_row(row.name, row.role.exit, *_exit_cells(row), _verdict(row))
     return Group("", table, "", *_totals(record, took_sec))
@@ -178,8 +178,8 @@ def _exit_cells(row: Row) -> list[str]:
         row.exit.reason,
         _amount(row.handle, row.exit.profit_units),
         _percent(row.exit.profit_pct),
-        _percent(row.handle.peak_pnl_pct),
         f"{row.exit.latency_ms} ms",
+        "" if row.sold is None else row.sold.signature[:8],
     ]
 
 
@@ -191,7 +191,10 @@ def _totals(record: Record, took_sec: float) -> list[Text]:
     arrived = sum(row.is_as_expected for row in record.rows.values())
     reopened = sum(row.reopened for row in record.rows.values())
     return [
-        Text(f"{arrived} of {len(record.rows)} expected exits arrived and were sold"),
+        Text(
+            f"{arrived} of {len(record.rows)} expected exits were signed, landed and "
+            "closed their position"
+        ),
         Text(
             f"{record.reconnects} forced reconnect, {reopened} positions carried over"
         ),
@@ -220,7 +223,11 @@ def _exit(row: Row) -> dict[str, Any]:
         "profit_units": row.exit and row.exit.profit_units,
         "profit_pct": row.exit and round(row.exit.profit_pct, 4),
         "latency_ms": row.exit and row.exit.latency_ms,
+        "signature": row.sold and row.sold.signature,
+        "slot": row.sold and row.sold.slot,
+        "sale_ms": row.sold and round(row.sold.took_ms, 3),
         "closed": row.closed,
+        "closed_slot": row.closed_slot,
         "reopened": row.reopened,
         "position": row.handle and row.handle.to_dict(),
     }

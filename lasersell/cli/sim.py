@@ -76,8 +76,9 @@ def sim(
     """
     Serve a simulated LaserSell stream until Ctrl-C.
 
-    A wallet that is configured gets a few positions, whose prices walk at random;
-    the sale of an exit signal lands by itself after 2 s, and another buy follows.
+    A wallet that is configured gets a few positions, whose prices walk at random.
+    The sale of an exit signal lands when its transaction is submitted, or by itself
+    after 2 s, and another buy follows.
     With --api-key-file the key in it is accepted too, and no key that is not named.
     """
     if common.api_key is not None:
@@ -100,9 +101,16 @@ def sim(
     )
     serve(
         server,
-        lambda running: f"serving at {running.url}, Ctrl-C ends it",
+        _banner,
         _keep_buying,
         common,
+    )
+
+
+def _banner(running: SimServer) -> str:
+    return (
+        f"serving at {running.url}, Ctrl-C ends it\n"
+        f"REST API at {running.api_url}, Solana RPC at {running.rpc_url}"
     )
 
 

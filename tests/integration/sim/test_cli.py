@@ -33,8 +33,10 @@ def _line(process: subprocess.Popen[str]) -> str:
 
 
 def _url(process: subprocess.Popen[str]) -> str:
-    found = re.search(r"ws://\S+/v1/ws", _line(process))
+    found = re.search(r"ws://(\S+)/v1/ws", _line(process))
     assert found is not None
+    http = f"http://{found.group(1)}"
+    assert _line(process) == f"REST API at {http}, Solana RPC at {http}/rpc\n"
     return found.group()
 
 

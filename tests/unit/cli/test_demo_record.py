@@ -4,6 +4,7 @@ import pytest
 
 from lasersell.cli.demo_record import Record
 from lasersell.cli.demo_scenario import ROLES
+from lasersell.cli.demo_seller import Sold
 from lasersell.protocol.server import (
     ExitSignalWithTx,
     PnlUpdate,
@@ -73,8 +74,14 @@ def _close(reason: str) -> PositionClosed:
 def _play(record: Record, handle: PositionHandle, reason: str) -> None:
     record.see(_event(Connected(number=2, attempts=1), None), now_ms=0)
     record.see(_event(_OPENED, handle, reopened=True), now_ms=0)
+    _sell(record, handle, reason)
+
+
+def _sell(record: Record, handle: PositionHandle, reason: str) -> None:
     record.see(_event(_signal(reason), handle), now_ms=10_007)
+    record.sell("mint", Sold("signature", slot=2, took_ms=3.0))
     record.see(_event(_close(reason), handle), now_ms=10_500)
+    record.book("mint", "signature")
 
 
 def test_a_run_as_scripted_is_a_success(record: Record, handle: PositionHandle) -> None:
@@ -95,9 +102,28 @@ def test_a_run_without_a_reconnect_is_no_success(
     record: Record, handle: PositionHandle
 ) -> None:
     """The forced reconnect is part of what is shown."""
-    record.see(_event(_signal(_ROLE.reason), handle), now_ms=10_007)
-    record.see(_event(_close(_ROLE.reason), handle), now_ms=10_500)
+    _sell(record, handle, _ROLE.reason)
     assert record.is_over
+    assert not record.is_success
+
+
+@pytest.mark.parametrize(
+    ("sold", "booked"),
+    [
+        (None, "signature"),
+        (Sold("signature", slot=1, took_ms=3.0), "signature"),
+        (Sold("signature", slot=2, took_ms=3.0), "another"),
+        (Sold("signature", slot=2, took_ms=3.0), None),
+    ],
+)
+def test_a_close_that_the_sale_did_not_cause_is_no_success(
+    record: Record, handle: PositionHandle, sold: Sold | None, booked: str | None
+) -> None:
+    """Slot and signature of the close must be those of the sale that was submitted."""
+    _play(record, handle, _ROLE.reason)
+    assert record.is_success
+    record.rows["mint"].sold = sold
+    record.rows["mint"].booked = booked
     assert not record.is_success
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from lasersell.cli.demo_record import ExitSeen, Record
 from lasersell.cli.demo_scenario import ROLES
+from lasersell.cli.demo_seller import Sold
 from lasersell.cli.demo_view import JsonView, LiveView, PlainView, View
 from lasersell.protocol.market import MarketContext
 from lasersell.protocol.server import PositionOpened
@@ -37,7 +38,9 @@ def record() -> Record:
     )
     row.profits_pct.extend([5.0, 27.0])
     row.exit = ExitSeen("target_profit", 540_000_000, 27.0, latency_ms=3)
-    row.closed = "target_profit"
+    row.sold = Sold("5igNaTuRe", slot=7, took_ms=2.0)
+    row.booked = "5igNaTuRe"
+    row.closed, row.closed_slot = "target_profit", 7
     return record
 
 
@@ -57,7 +60,7 @@ def test_the_summary_can_be_checked_by_a_person(record: Record) -> None:
     output = io.StringIO()
     _shown(PlainView(_console(output)), record)
     line = next(line for line in output.getvalue().splitlines() if " ok" in line)
-    for part in ("SIM1", "target_profit", "+0.5400 SOL", "+27.0 %", "3 ms"):
+    for part in ("SIM1", "target_profit", "+0.5400 SOL", "+27.0 %", "3 ms", "5igNaTuR"):
         assert part in line
 
 
@@ -82,7 +85,7 @@ def test_the_live_table_fits_a_small_terminal(record: Record) -> None:
     """At 80 columns nothing of the table is cut or wrapped."""
     output = io.StringIO()
     _shown(LiveView(_console(output, terminal=True)), record)
-    assert "…" not in output.getvalue().replace("AKnL4…", "")
+    assert "…" not in output.getvalue().replace(f"{ROLES[0].wallet[:5]}…", "")
     assert "something happened" in output.getvalue()
 
 
