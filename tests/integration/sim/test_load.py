@@ -45,9 +45,10 @@ def _line(process: subprocess.Popen[str]) -> Any:
 
 
 class _Swallower:
-    """Reads whatever comes on many sockets, in a thread of its own."""
+    """Reads whatever comes on many sockets, in a thread of its own; counts profits."""
 
     def __init__(self) -> None:
+        self.profits = 0
         self._selector = selectors.DefaultSelector()
         self._ended = threading.Event()
         self._thread = start_thread("test-swallow", self._run)
@@ -65,13 +66,14 @@ class _Swallower:
             for key, _ in self._selector.select(0.2):
                 sock = key.fileobj
                 assert isinstance(sock, socket.socket)
-                sock.recv(1 << 20)
+                # One that is cut in two by the end of a block is not counted.
+                self.profits += sock.recv(1 << 20).count(b'"pnl_update"')
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_one_core_serves_a_hundred_busy_sessions() -> None:
-    """100 sessions with 50 positions each get 10 profits a second, on less than a core."""
+    """100 sessions with 50 positions each get 10 profits a second, from one core."""
     swallower, clients = _Swallower(), []
     with _served() as process:
         url = _line(process)["url"]
@@ -81,13 +83,17 @@ def test_one_core_serves_a_hundred_busy_sessions() -> None:
             assert client.socket.sock is not None
             swallower.add(client.socket.sock)
             clients.append(client)
-        spent = _line(process)["ticks"]
+        report = _line(process)
         swallower.end()
         for client in clients:
             client.hang_up()
+    spent = sorted(report["spent"])
     # The quickest: on a machine that others use too, the rest says little of us.
-    quickest = min(spent)
-    assert quickest < _TICK_SECONDS, f"a tick costs {quickest:.3f} s of processor time"
+    assert spent[0] < _TICK_SECONDS, (
+        f"a tick costs {spent[0]:.3f} s of processor time at least, "
+        f"{spent[_TICKS // 2]:.3f} s mostly; {_TICKS} took {report['seconds']:.1f} s"
+    )
+    assert swallower.profits > 0.95 * _SESSIONS * _POSITIONS * _TICKS
 
 
 def test_the_first_frame_comes_at_once() -> None:
