@@ -42,8 +42,8 @@ __all__ = ["Collector"]
 
 log = logging.getLogger(__name__)
 
-SETTLE_SEC = 5.0
-"""Quiet time until a position that the stream has not named again counts as lost."""
+LOOK_SEC = 0.5
+"""How often it is looked whether the stream has had its time to name positions again."""
 
 
 class Collector:
@@ -57,6 +57,8 @@ class Collector:
         source: What makes this publisher's keys unlike those of any other.
         before: What the publisher before left.
         intent: What was asked of it.
+        resync_window: Quiet time, in seconds, until a position that the stream has not
+            named again counts as lost.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Collector:
         source: str,
         before: Snapshot,
         intent: StoredIntent,
+        resync_window: float,
     ) -> None:
         self.error: LaserSellError | None = None
         self._session = session
@@ -75,6 +78,7 @@ class Collector:
         self._source = source
         self._before = before
         self._intent = intent
+        self._resync_window = resync_window
         self._continuity = Continuity(source, before.positions)
         self._connections = 0
         self._settle_at: Deadline | None = None
@@ -107,7 +111,7 @@ class Collector:
         while not self._continuity.is_settled:
             self._settle()
             try:
-                return self._session.recv(timeout=1.0)
+                return self._session.recv(timeout=LOOK_SEC)
             except TimeoutError:
                 continue
         return self._session.recv()
@@ -168,7 +172,7 @@ class Collector:
         message, handle = event.message, event.handle
         if isinstance(message, Connected):
             self._connections += 1
-            self._settle_at = Deadline(SETTLE_SEC)
+            self._settle_at = Deadline(self._resync_window)
         facts, known, is_resumed = event.facts, None, False
         if handle is not None and isinstance(message, PositionOpened):
             known, is_resumed, facts = self._open(handle, message, facts)
@@ -190,7 +194,7 @@ class Collector:
     def _open(
         self, handle: PositionHandle, message: PositionOpened, facts: EventFacts
     ) -> tuple[Known, bool, EventFacts]:
-        self._settle_at = Deadline(SETTLE_SEC)
+        self._settle_at = Deadline(self._resync_window)
         known, is_resumed, replaced = self._continuity.opened(handle, message)
         if replaced is not None:
             self._lose(message, replaced, "replaced")

@@ -195,7 +195,13 @@ class Term:
             self._setup.client, intent.configure, **self._setup.session_options
         )
         collector = Collector(
-            session, self.backlog, self._link.clock, self._source, before, intent
+            session,
+            self.backlog,
+            self._link.clock,
+            self._source,
+            before,
+            intent,
+            self._setup.session_options.get("resync_window", 5.0),
         )
         orders = Orders(
             session,

@@ -43,6 +43,7 @@ class Bench:
         self,
         strategy: StrategyConfig = STRATEGY,
         policy: RelayPolicy | None = None,
+        session_options: dict[str, Any] | None = None,
         **configure: Any,
     ) -> Relay:
         """Return a publisher that does not run yet."""
@@ -51,7 +52,7 @@ class Bench:
             StreamClient("a-made-up-key", endpoint=self.sim.url),
             StreamConfigure([WALLET], strategy, **configure),
             policy=policy,
-            session_options={"wait_configured": 0},
+            session_options={"wait_configured": 0, **(session_options or {})},
         )
 
     @contextlib.contextmanager

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+import pytest
+
+from lasersell.errors import AuthenticationError
+from lasersell.relay import RelayPolicy
+from lasersell.relay.keys import Keys
+from lasersell.relay.lease import Lease
+from lasersell.relay.link import RedisLink
+from lasersell.relay.scripts import PUBLISH
+from tests.integration.relay.bench import PATIENCE, Bench, until, wait_for
+from tests.integration.relay.redis_server import RedisServer
+
+KEYS = Keys("default")
+
+
+def _lease(link: RedisLink, owner: str, ttl: float = 30.0) -> Lease:
+    return Lease(link, KEYS, owner, ttl)
+
+
+def _publish(link: RedisLink, value: str, token: str, source: str = "s") -> int:
+    """Write one high event as a publisher does; return whether Redis took it."""
+    keys = [KEYS.lease, KEYS.meta, KEYS.high, KEYS.low, KEYS.positions, KEYS.latest]
+    arguments = [value, token, source, 1, 10, "", "", 1, "payload", "", ""]
+    return int(link.run(PUBLISH, keys, arguments))
+
+
+def _lose(server: RedisServer) -> None:
+    """Have a lease expire."""
+    with server.client() as client:
+        client.delete(KEYS.lease)
+
+
+def test_only_one_publisher_gets_the_lease(redis_server: RedisServer) -> None:
+    """The second one does not get it while the first one has it."""
+    link = RedisLink(redis_server.url)
+    one, two = _lease(link, "one"), _lease(link, "two")
+    assert one.acquire()
+    assert not two.acquire()
+    assert one.renew()
+    one.release()
+    assert two.acquire()
+    link.close()
+
+
+def test_each_leader_has_a_greater_token(redis_server: RedisServer) -> None:
+    """Also after a restart of Redis that forgot the last token."""
+    link = RedisLink(redis_server.url)
+    tokens = []
+    for _ in range(3):
+        lease = _lease(link, "one")
+        assert lease.acquire()
+        tokens.append(int(lease.token))
+        with redis_server.client() as client:
+            client.flushall()
+    assert tokens == sorted(set(tokens))
+    link.close()
+
+
+def test_a_write_of_a_former_leader_is_not_taken(redis_server: RedisServer) -> None:
+    """The token is compared in the script of the write itself."""
+    link = RedisLink(redis_server.url)
+    one, two = _lease(link, "one"), _lease(link, "two")
+    assert one.acquire()
+    former, token = one.value, one.token
+    assert _publish(link, former, token) == 1
+    _lose(redis_server)
+    assert _publish(link, former, token) == 0
+    assert two.acquire()
+    assert _publish(link, former, token) == 0
+    assert _publish(link, two.value, two.token, "t") == 1
+    with redis_server.client() as client:
+        assert client.xlen(KEYS.high) == 2
+    link.close()
+
+
+def test_a_lease_that_expired_comes_back_unless_another_one_led(
+    redis_server: RedisServer,
+) -> None:
+    """Who slept too long goes on if nobody missed it, and is refused otherwise."""
+    link = RedisLink(redis_server.url)
+    one, two = _lease(link, "one"), _lease(link, "two")
+    assert one.acquire()
+    before = int(one.token)
+    _lose(redis_server)
+    assert one.renew()
+    assert int(one.token) > before
+    _lose(redis_server)
+    assert two.acquire()
+    two.release()
+    assert not one.renew()
+    assert one.value == ""
+    link.close()
+
+
+def test_a_write_that_is_repeated_is_taken_once(redis_server: RedisServer) -> None:
+    """An answer that was lost makes no duplicate."""
+    link = RedisLink(redis_server.url)
+    lease = _lease(link, "one")
+    assert lease.acquire()
+    for _ in range(3):
+        assert _publish(link, lease.value, lease.token) == 1
+    with redis_server.client() as client:
+        assert client.xlen(KEYS.high) == 1
+    link.close()
+
+
+def test_a_stand_by_takes_over_at_once_from_one_that_closes(bench: Bench) -> None:
+    """It does not wait for the lease to expire; positions keep their handles."""
+    with bench.session() as session, bench.relay() as first, bench.relay() as second:
+        assert first.wait_for_role("leading", PATIENCE)
+        assert not second.wait_for_role("leading", 0.3)
+        bench.buy()
+        handle = wait_for(session, "position_opened").handle
+        first.close()
+        again = wait_for(session, "position_opened")
+        assert again.reopened
+        assert again.handle is handle
+        assert session.positions() == [handle]
+
+
+def test_what_was_sold_between_two_publishers_is_lost(bench: Bench) -> None:
+    """A position that the next stream does not name is reported, and gone."""
+    with bench.session() as session:
+        with bench.relay():
+            holding, kept = bench.buy(), bench.buy()
+            until(session, lambda: len(session.positions()) == 2)
+        bench.sim.sell(holding)
+        with bench.relay(session_options={"resync_window": 0.5}):
+            lost = wait_for(session, "position_lost")
+            assert lost.handle.token_account == holding.token_account
+            assert lost.handle.status == "lost"
+            (left,) = session.positions()
+            assert left.token_account == kept.token_account
+            with bench.session() as late:
+                assert len(late.positions()) == 1
+
+
+def test_a_leader_that_is_deposed_stands_by(bench: Bench) -> None:
+    """It ends its stream, and leads again once the other one is gone."""
+    policy = RelayPolicy(lease=1.0)
+    with bench.session() as session, bench.relay(policy=policy) as relay:
+        assert relay.wait_for_role("leading", PATIENCE)
+        wait_for(session, "hello_ok")
+        link = RedisLink(bench.redis.url)
+        usurper = _lease(link, "usurper")
+        _lose(bench.redis)
+        while not usurper.acquire():
+            _lose(bench.redis)
+        assert relay.wait_for_role("stand-by", PATIENCE)
+        bench.sim.wait_for_connections(0, timeout=PATIENCE)
+        usurper.release()
+        link.close()
+        assert relay.wait_for_role("leading", PATIENCE)
+        wait_for(session, "hello_ok")
+        assert relay.stats().terms == 2
+
+
+def test_a_key_that_the_service_refuses_ends_the_publisher(bench: Bench) -> None:
+    """It says why, and lets another one lead."""
+    bench.sim.refuse_upgrades(401)
+    relay = bench.make_relay()
+    with pytest.raises(AuthenticationError):
+        relay.run()
+    assert isinstance(relay.error, AuthenticationError)
+    assert relay.role == "stopped"
+    with bench.redis.client() as client:
+        assert client.get(KEYS.lease) is None
+
+
+def test_a_stream_that_cannot_be_had_yet_is_tried_again(bench: Bench) -> None:
+    """A service that is down costs a leader its term, not its life."""
+    bench.sim.refuse_upgrades(503, times=1)
+    with bench.session() as session, bench.relay() as relay:
+        wait_for(session, "hello_ok")
+        assert relay.stats().terms >= 2
+
+
+def test_a_relay_runs_once(bench: Bench) -> None:
+    """close() ends it for good, and does no harm twice or before the start."""
+    relay = bench.make_relay()
+    relay.close()
+    relay.close()
+    assert relay.role == "stopped"
+    with pytest.raises(RuntimeError, match="runs once"):
+        relay.run()
