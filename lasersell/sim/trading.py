@@ -18,14 +18,15 @@ from solders.pubkey import Pubkey
 from lasersell.sim.solana import associated_token_account, made_up_key
 from lasersell.sim.venues import QUOTE_MINTS
 
-__all__ = ["BUYS", "SALES", "Swap", "Trading", "instruction", "read_swap"]
+__all__ = ["BUYS", "SALES", "Swap", "Trading", "instruction", "read_swap", "tag_of"]
 
 _AMOUNTS = struct.Struct("<QQ")
 _NAME_BYTES = 8
 
 
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
+def tag_of(name: str) -> bytes:
+    """Return the eight bytes by which an Anchor program knows an instruction."""
+    return hashlib.sha256(f"global:{name}".encode()).digest()[:_NAME_BYTES]
 
 
 @attrs.frozen
@@ -44,15 +45,15 @@ class Trading:
 
     program: str
     name: str
-    accounts: Sequence[str] = attrs.field(converter=_words)
+    accounts: tuple[str, ...]
     received_first: bool = False
     tail: bytes = b""
     is_native: bool = False
 
     @property
     def tag(self) -> bytes:
-        """The eight bytes by which an Anchor program knows the instruction."""
-        return hashlib.sha256(f"global:{self.name}".encode()).digest()[:_NAME_BYTES]
+        """The bytes by which the program knows the instruction."""
+        return tag_of(self.name)
 
     def data(self, spent: int, received: int) -> bytes:
         """Return what the program is told: the most to spend, the least to receive."""
@@ -74,6 +75,10 @@ class Trading:
         ]
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
 _PUMP = "6EF8rrecthR5Dkzon8Nwu78hRvfCKubJ14M5uBEwF6P"
 _PUMP_AMM = "pAMMBay6oceH9fJKBRHGP5D4bD4sWpmSwMn52FMfXEA"
 _DBC = "dbcij3LWUppWqq96dh6gJWwBifmcGfLSB5D4DuSMaqN"
@@ -81,32 +86,32 @@ _DAMM = "cpamdpZCGKUy5JxQXB4dcpGPiikHawvSWAd6mEn1sGG"
 _LAUNCHPAD = "LanMV9sAd7wArD4vJFi2qDdfnVhFxYSUg6eADduJ3uj"
 _CPMM = "CPMMoo8L3F4NbTegBCKVNunggL7H1ZpdTHKxQB5qKP1C"
 
-_PUMP_SELL_ACCOUNTS = (
+_PUMP_SELL_ACCOUNTS = _names(
     "global fee_recipient base_mint pool pool_account user_base user system "
     "creator_vault base_program event_authority program fee_config fee_program"
 )
-_PUMP_BUY_ACCOUNTS = (
+_PUMP_BUY_ACCOUNTS = _names(
     "global fee_recipient base_mint pool pool_account user_base user system "
     "base_program creator_vault event_authority program global_volume volume"
 )
-_PUMP_AMM_ACCOUNTS = (
+_PUMP_AMM_ACCOUNTS = _names(
     "pool user global_config base_mint quote_mint user_base user_quote pool_base "
     "pool_quote fee_recipient fee_recipient_account base_program quote_program system "
     "associated event_authority program creator_vault_account creator_vault"
 )
-_DBC_ACCOUNTS = (
+_DBC_ACCOUNTS = _names(
     "pool_authority config pool user_in user_out base_vault quote_vault base_mint "
     "quote_mint user base_program quote_program referral event_authority program"
 )
-_DAMM_ACCOUNTS = (
+_DAMM_ACCOUNTS = _names(
     "pool_authority pool user_in user_out base_vault quote_vault base_mint quote_mint "
     "user base_program quote_program referral event_authority program"
 )
-_LAUNCHPAD_ACCOUNTS = (
+_LAUNCHPAD_ACCOUNTS = _names(
     "user authority config platform pool user_base user_quote base_vault quote_vault "
     "base_mint quote_mint base_program quote_program event_authority program"
 )
-_CPMM_ACCOUNTS = (
+_CPMM_ACCOUNTS = _names(
     "user authority config pool user_in user_out in_vault out_vault in_program "
     "out_program in_mint out_mint observation"
 )

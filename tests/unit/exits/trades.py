@@ -1,9 +1,10 @@
 """
 Transactions as the service builds them, and the parts of ones it should not build.
 
-The accounts of each venue are listed by name, in the order of the venue's published
-interface, so that a wrong position in the package cannot hide behind the same mistake
-here. What has no role in a test gets an address made up from its name.
+The accounts of each instruction are listed by name, in the order of the venue's
+published interface, here and in the simulator, which shares nothing with the guard: so a
+wrong position in the guard cannot hide behind the same mistake. What has no role in a
+test gets an address made up from its name.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ import base64
 import hashlib
 import struct
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 from solders.address_lookup_table_account import AddressLookupTableAccount
 from solders.hash import Hash
-from solders.instruction import AccountMeta, Instruction
+from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import Message, MessageV0
 from solders.pubkey import Pubkey
@@ -26,6 +28,8 @@ from solders.transaction import VersionedTransaction
 
 from lasersell.exits.keys import WalletKey
 from lasersell.protocol.server import ExitSignalWithTx
+from lasersell.sim import trading as simulated
+from lasersell.sim.trading import Trading
 
 TOKEN = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"
 TOKEN_2022 = "TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb"
@@ -65,32 +69,20 @@ def instruction(
     program: str, accounts: Sequence[str], data: bytes, signer: str = WALLET
 ) -> Instruction:
     """Return an instruction whose accounts are all writable, and one of them signs."""
-    metas = [
-        AccountMeta(Pubkey.from_string(account), account == signer, True)
-        for account in accounts
-    ]
-    return Instruction(Pubkey.from_string(program), data, metas)
+    return simulated.instruction(program, accounts, data, signer)
+
+
+def anchor(name: str) -> bytes:
+    """Return the first eight bytes of an Anchor instruction."""
+    return simulated.tag_of(name)
 
 
 # Venues
 
-_PUMP_SWAP_1 = (
-    "pool user global_config base_mint quote_mint user_base user_quote pool_base "
-    "pool_quote fee_recipient fee_recipient_account base_program quote_program system "
-    "associated event_authority program creator_vault_account creator_vault"
-)
 _PUMP_SWAP_2 = (
     "pool user global_config base_mint quote_mint user_base user_quote pool_base "
     "pool_quote base_program quote_program system volume fee_config buyback "
     "event_authority program"
-)
-_PUMP_SELL_1 = (
-    "global fee_recipient base_mint curve curve_account user_base user system "
-    "creator_vault base_program event_authority program fee_config fee_program"
-)
-_PUMP_BUY_1 = (
-    "global fee_recipient base_mint curve curve_account user_base user system "
-    "base_program creator_vault event_authority program global_volume volume"
 )
 _PUMP_SELL_2 = (
     "global base_mint quote_mint base_program quote_program associated fee_recipient "
@@ -102,85 +94,49 @@ _PUMP_3 = (
     "global base_mint quote_mint base_program quote_program curve curve_base curve_quote "
     "user user_base user_quote volume fee_config buyback system event_authority program"
 )
-_LAUNCHPAD = (
-    "user authority global_config platform pool user_base user_quote base_vault "
-    "quote_vault base_mint quote_mint base_program quote_program event_authority program"
+
+
+def _like(
+    trading: Trading, name: str, accounts: str | None = None, **more: Any
+) -> Trading:
+    """Return another instruction of the same program."""
+    names = trading.accounts if accounts is None else tuple(accounts.split())
+    return attrs.evolve(trading, name=name, accounts=names, **more)
+
+
+_PUMP, _PUMP_AMM = simulated.SALES["pump_fun"], simulated.SALES["pump_swap"]
+_DBC, _DAMM = simulated.SALES["meteora_dbc"], simulated.SALES["meteora_damm_v2"]
+_LAUNCHPAD, _CPMM = (
+    simulated.SALES["raydium_launchpad"],
+    simulated.SALES["raydium_cpmm"],
 )
-_CPMM = (
-    "user authority config pool user_in user_out in_vault out_vault in_program "
-    "out_program in_mint out_mint observation"
-)
-_DBC = (
-    "pool_authority config pool user_in user_out base_vault quote_vault base_mint "
-    "quote_mint user base_program quote_program referral event_authority program"
-)
-_DAMM = (
-    "pool_authority pool user_in user_out base_vault quote_vault base_mint quote_mint "
-    "user base_program quote_program referral event_authority program"
-)
-
-PUMP = "6EF8rrecthR5Dkzon8Nwu78hRvfCKubJ14M5uBEwF6P"
-PUMP_AMM = "pAMMBay6oceH9fJKBRHGP5D4bD4sWpmSwMn52FMfXEA"
-DBC = "dbcij3LWUppWqq96dh6gJWwBifmcGfLSB5D4DuSMaqN"
-DAMM = "cpamdpZCGKUy5JxQXB4dcpGPiikHawvSWAd6mEn1sGG"
-LAUNCHPAD = "LanMV9sAd7wArD4vJFi2qDdfnVhFxYSUg6eADduJ3uj"
-CPMM = "CPMMoo8L3F4NbTegBCKVNunggL7H1ZpdTHKxQB5qKP1C"
-
-
-def anchor(name: str) -> bytes:
-    """Return the first eight bytes of an Anchor instruction."""
-    return hashlib.sha256(f"global:{name}".encode()).digest()[:8]
-
-
-@attrs.frozen
-class Trading:
-    """How one instruction of one venue trades."""
-
-    program: str
-    name: str
-    accounts: str
-    received_first: bool = False
-    tail: bytes = b""
-    is_native: bool = False
-
+PUMP_AMM = _PUMP_AMM.program
 
 SALES = {
-    "pump_fun": Trading(PUMP, "sell", _PUMP_SELL_1, is_native=True),
-    "pump_fun_v2": Trading(PUMP, "sell_v2", _PUMP_SELL_2),
-    "pump_fun_v3": Trading(PUMP, "sell_v3", _PUMP_3),
-    "pump_swap": Trading(PUMP_AMM, "sell", _PUMP_SWAP_1),
-    "pump_swap_v2": Trading(PUMP_AMM, "sell_v2", _PUMP_SWAP_2),
-    "meteora_dbc": Trading(DBC, "swap", _DBC),
-    "meteora_dbc_2": Trading(DBC, "swap2", _DBC, tail=b"\x00"),
-    "meteora_dbc_2_partial": Trading(DBC, "swap2", _DBC, tail=b"\x01"),
-    "meteora_dbc_2_out": Trading(DBC, "swap2", _DBC, received_first=True, tail=b"\x02"),
-    "meteora_damm_v2": Trading(DAMM, "swap", _DAMM),
-    "meteora_damm_v2_2": Trading(DAMM, "swap2", _DAMM, tail=b"\x00"),
-    "raydium_launchpad": Trading(LAUNCHPAD, "sell_exact_in", _LAUNCHPAD, tail=bytes(8)),
-    "raydium_launchpad_out": Trading(
-        LAUNCHPAD, "sell_exact_out", _LAUNCHPAD, received_first=True, tail=bytes(8)
-    ),
-    "raydium_cpmm": Trading(CPMM, "swap_base_input", _CPMM),
+    **simulated.SALES,
+    "pump_fun_v2": _like(_PUMP, "sell_v2", _PUMP_SELL_2, is_native=False),
+    "pump_fun_v3": _like(_PUMP, "sell_v3", _PUMP_3, is_native=False),
+    "pump_swap_v2": _like(_PUMP_AMM, "sell_v2", _PUMP_SWAP_2),
+    "meteora_dbc_2": _like(_DBC, "swap2", tail=b"\x00"),
+    "meteora_dbc_2_partial": _like(_DBC, "swap2", tail=b"\x01"),
+    "meteora_dbc_2_out": _like(_DBC, "swap2", received_first=True, tail=b"\x02"),
+    "meteora_damm_v2_2": _like(_DAMM, "swap2", tail=b"\x00"),
+    "raydium_launchpad_out": _like(_LAUNCHPAD, "sell_exact_out", received_first=True),
     # Its arguments are the most to spend, and then the amount to get.
-    "raydium_cpmm_out": Trading(CPMM, "swap_base_output", _CPMM),
+    "raydium_cpmm_out": _like(_CPMM, "swap_base_output"),
 }
 """Every documented way to sell."""
 
+_PUMP_BUY, _PUMP_AMM_BUY = simulated.BUYS["pump_fun"], simulated.BUYS["pump_swap"]
+
 BUYS = {
-    "pump_fun": Trading(PUMP, "buy", _PUMP_BUY_1, received_first=True, is_native=True),
-    "pump_fun_exact": Trading(PUMP, "buy_exact_sol_in", _PUMP_BUY_1, is_native=True),
-    "pump_fun_v3_exact": Trading(PUMP, "buy_exact_quote_in_v3", _PUMP_3, tail=b"\x01"),
-    "pump_swap": Trading(
-        PUMP_AMM, "buy", _PUMP_SWAP_1, received_first=True, tail=b"\x01"
+    **simulated.BUYS,
+    "pump_fun_out": _like(_PUMP_BUY, "buy", received_first=True),
+    "pump_fun_v3": _like(
+        _PUMP_BUY, "buy_exact_quote_in_v3", _PUMP_3, is_native=False, tail=b"\x01"
     ),
-    "pump_swap_exact": Trading(PUMP_AMM, "buy_exact_quote_in", _PUMP_SWAP_1),
-    "meteora_dbc": Trading(DBC, "swap", _DBC),
-    "meteora_damm_v2": Trading(DAMM, "swap", _DAMM),
-    "raydium_launchpad": Trading(LAUNCHPAD, "buy_exact_in", _LAUNCHPAD, tail=bytes(8)),
-    "raydium_launchpad_out": Trading(
-        LAUNCHPAD, "buy_exact_out", _LAUNCHPAD, received_first=True, tail=bytes(8)
-    ),
-    "raydium_cpmm": Trading(CPMM, "swap_base_input", _CPMM),
+    "pump_swap_out": _like(_PUMP_AMM_BUY, "buy", received_first=True, tail=b"\x01"),
+    "raydium_launchpad_out": _like(_LAUNCHPAD, "buy_exact_out", received_first=True),
 }
 """Ways to buy."""
 
@@ -208,7 +164,7 @@ def swap(
         data: What to tell the venue instead.
     """
     base_account, quote_account = ata(), ata(mint=quote)
-    known = {
+    known: dict[str, str] = {
         "user": WALLET,
         "base_mint": MINT,
         "quote_mint": quote,
@@ -222,18 +178,12 @@ def swap(
         "quote_program": TOKEN,
         "in_program": TOKEN,
         "out_program": TOKEN,
-        "program": trading.program,
         "system": SYSTEM,
         "associated": ASSOCIATED,
         **(changes or {}),
     }
-    names = trading.accounts.split()
-    accounts = [
-        known.get(name) or made_up(f"{trading.program} {name}") for name in names
-    ]
-    amounts = (received, spent) if trading.received_first else (spent, received)
-    told = anchor(trading.name) + struct.pack("<QQ", *amounts) + trading.tail
-    return instruction(trading.program, accounts, told if data is None else data)
+    told = trading.data(spent, received) if data is None else data
+    return instruction(trading.program, trading.addresses(known), told)
 
 
 def sale(

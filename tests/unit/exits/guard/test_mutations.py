@@ -154,7 +154,7 @@ class Ledger:
             self.doubts[program] += 1
 
     def _trade(self, accounts: list[str], data: bytes) -> None:
-        names = trades.SALES["pump_swap"].accounts.split()
+        names = trades.SALES["pump_swap"].accounts
         by_name = dict(zip(names, accounts, strict=False))
         self.tokens += struct.unpack("<Q", data[8:16])[0]
         self.doubts["trade"] += data[:8] not in (
