@@ -73,9 +73,9 @@ class MirrorDesk:
         self._disabled.clear()
 
     @property
-    def pubkeys(self) -> frozenset[str]:
+    def pubkeys(self) -> tuple[str, ...]:
         """The public keys of the wallets watched."""
-        return frozenset(wallet.pubkey for wallet in self.wallets)
+        return tuple(wallet.pubkey for wallet in self.wallets)
 
     def see_trade(self, trade: Trade) -> list[ServerMessage]:
         """Return what a trade that landed means for copies, past and to come."""

@@ -154,14 +154,7 @@ class SimSession:
         self._desk.config = message.mirror_config or self._options.mirror_defaults
         self._desk.watch(message.watch_wallets)
         self._tracker.clear()
-        self._tracker.wallets = wallets
-        self._tracker.watched = self._desk.pubkeys
-        return self.greet() + self._tracker.report((*wallets, *self._watched_alone()))
-
-    def _watched_alone(self) -> list[str]:
-        # A wallet that is both is the client's own.
-        pubkeys = dict.fromkeys(wallet.pubkey for wallet in self._desk.wallets)
-        return [pubkey for pubkey in pubkeys if pubkey not in self._tracker.wallets]
+        return self.greet() + self._tracker.follow(wallets, self._desk.pubkeys)
 
     def _update_strategy(self, message: UpdateStrategy) -> list[ServerMessage]:
         self._check_strategy(message.strategy)
@@ -185,37 +178,12 @@ class SimSession:
 
     def _update_wallets(self, message: UpdateWallets) -> list[ServerMessage]:
         wallets = self._checked_wallets(message.wallet_pubkeys)
-        added = [wallet for wallet in wallets if wallet not in self.wallets]
-        self._tracker.wallets = wallets
-        if self._options.readings.removed_wallets == "kept":
-            return self._tracker.report(added)
-        closed = self._stop_where(
-            lambda position: (
-                not position.is_watched and position.holding.wallet not in wallets
-            )
-        )
-        return [*closed, *self._tracker.report(added)]
+        return self._tracker.follow(wallets, self._desk.pubkeys)
 
     def _update_watch_wallets(self, message: UpdateWatchWallets) -> list[ServerMessage]:
         self._check_watch_wallets(message.watch_wallets)
-        before = self._tracker.watched
         self._desk.watch(message.watch_wallets)
-        self._tracker.watched = self._desk.pubkeys
-        closed = self._stop_where(
-            lambda position: (
-                position.is_watched
-                and position.holding.wallet not in self._tracker.watched
-            )
-        )
-        added = [pubkey for pubkey in self._watched_alone() if pubkey not in before]
-        return [*closed, *self._tracker.report(added)]
-
-    def _stop_where(self, applies: Callable[[Position], bool]) -> list[ServerMessage]:
-        return [
-            self._tracker.stop(position, "manual")
-            for position in list(self.positions.values())
-            if applies(position)
-        ]
+        return self._tracker.follow(self.wallets, self._desk.pubkeys)
 
     def _mirror_buy_result(self, message: MirrorBuyResult) -> list[ServerMessage]:
         return self._desk.report(message.mint, message.success)

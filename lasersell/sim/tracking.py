@@ -178,7 +178,7 @@ class Tracker:
     Attributes:
         positions: What is tracked, by position id.
         wallets: The client's own wallets.
-        watched: The public keys of the wallets it watches.
+        watched: The wallets that it watches and that are not its own.
         rules: What holds for positions without a strategy of their own.
     """
 
@@ -187,7 +187,7 @@ class Tracker:
     ) -> None:
         self.positions: dict[int, Position] = {}
         self.wallets: tuple[str, ...] = ()
-        self.watched: frozenset[str] = frozenset()
+        self.watched: tuple[str, ...] = ()
         self.rules = Rulebook(StrategyConfig())
         self._chain = chain
         self._options = options
@@ -210,16 +210,48 @@ class Tracker:
 
     def clear(self) -> None:
         """Stop tracking everything, without a word."""
+        self.wallets = self.watched = ()
         self.positions.clear()
         self._by_account.clear()
         self._own.clear()
 
-    def report(self, wallets: Iterable[str]) -> list[ServerMessage]:
-        """Track what wallets hold; own ones have their balances told too."""
+    def follow(
+        self, wallets: Iterable[str], watched: Iterable[str]
+    ) -> list[ServerMessage]:
+        """
+        Track what these wallets hold, and from now on what they buy, and nobody else's.
+
+        Args:
+            wallets: The client's own; their balances are told too.
+            watched: Those it watches; one that is both is its own.
+        """
+        before = self.wallets, self.watched
+        self.wallets = tuple(dict.fromkeys(wallets))
+        self.watched = tuple(
+            wallet for wallet in dict.fromkeys(watched) if wallet not in self.wallets
+        )
+        ended = [
+            self.stop(position, "manual")
+            for position in list(self.positions.values())
+            if not self._is_followed(position)
+        ]
+        begun = [wallet for wallet in self.wallets if wallet not in before[0]]
+        begun += [wallet for wallet in self.watched if wallet not in before[1]]
+        return [*ended, *self._report_holdings(begun)]
+
+    def _is_followed(self, position: Position) -> bool:
+        wallet = position.holding.wallet
+        if position.is_watched:
+            return wallet in self.watched
+        is_kept = self._options.readings.removed_wallets == "kept"
+        return is_kept or wallet in self.wallets
+
+    def _report_holdings(self, wallets: Iterable[str]) -> list[ServerMessage]:
         return [
             message
             for wallet in wallets
             for holding in self._chain.ledger.holdings(wallet)
+            if holding.token_account not in self._by_account
             for message in self._report(holding, is_again=True)
         ]
 
@@ -288,16 +320,14 @@ class Tracker:
         position = self._by_account.get(holding.token_account)
         is_own = holding.wallet in self.wallets
         if trade.side == "buy":
-            return self._report(holding) if is_own or self._watches(holding) else []
+            is_followed = is_own or holding.wallet in self.watched
+            return self._report(holding) if is_followed else []
         messages: list[ServerMessage] = []
         if is_own or (position is not None and not position.is_watched):
             messages.append(balance_update(holding, trade.balance, self._chain.slot))
         if position is not None:
             messages += self._shrink(position, trade)
         return messages
-
-    def _watches(self, holding: Holding) -> bool:
-        return holding.wallet in self.watched
 
     def _shrink(self, position: Position, trade: Trade) -> list[ServerMessage]:
         left = self._chain.ledger.holding(trade.holding.token_account)

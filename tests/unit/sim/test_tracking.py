@@ -481,6 +481,29 @@ def test_a_new_list_starts_and_stops_watching() -> None:
     assert world.session.receive(update) == []
 
 
+@pytest.mark.parametrize("ids", ["kept", "renewed"])
+def test_a_watched_wallet_may_become_our_own_and_the_other_way(ids: str) -> None:
+    """Each time the position ends as what it was, and begins as what it is."""
+    world = _watching(position_ids=ids)
+    world.buy(OTHER)
+    joined = world.session.receive(UpdateWallets(wallet_pubkeys=[WALLET, OTHER]))
+    assert types(joined) == ["position_closed", "balance_update", "position_opened"]
+    assert [p.is_watched for p in world.session.positions.values()] == [False]
+    left = world.session.receive(UpdateWallets(wallet_pubkeys=[WALLET]))
+    assert types(left) == ["position_closed", "position_opened"]
+    assert [p.is_watched for p in world.session.positions.values()] == [True]
+    assert types(world.tick()) == ["pnl_update"]
+
+
+def test_a_position_that_was_kept_is_not_told_twice() -> None:
+    """A wallet that comes back finds what was tracked all the time as it was."""
+    world = World(readings=Readings(removed_wallets="kept"), position_ids="renewed")
+    _opened(world)
+    assert world.session.receive(UpdateWallets(wallet_pubkeys=[OTHER])) == []
+    assert world.session.receive(UpdateWallets(wallet_pubkeys=[WALLET])) == []
+    assert types(world.tick()) == ["pnl_update"]
+
+
 # --- our own wallets ----------------------------------------------------------
 
 
