@@ -196,7 +196,7 @@ class StreamSender:
             HoldFullError: Offline, and too many commands are held already.
             NotConnectedError: The id is not known on this connection.
         """
-        encode_client_message(
+        text = encode_client_message(
             RequestExitSignal(
                 position_id=position_id,
                 token_account=token_account,
@@ -216,8 +216,10 @@ class StreamSender:
                     is_live=link is not None,
                 )
             if message is not None:
+                if token_account is None:  # what is sent names it by its account
+                    text = encode_client_message(message)
                 try:
-                    stream.write(encode_client_message(message), to=link)
+                    stream.write(text, to=link)
                 except (NotConnectedError, StreamLostError):
                     with stream.intent_lock:
                         stream.intent.exit_not_sent(account)

@@ -319,9 +319,12 @@ class Transport(websocket.WebSocket):
             NotConnectedError: The connection was over before anything was written.
             StreamLostError: It ended while writing; the messages may be lost.
         """
-        deadline = Deadline(WRITE_TIMEOUT, self._clock)
-        if not self.lock.acquire(timeout=WRITE_TIMEOUT):
-            raise self.lose(StreamLostError("another write did not finish in time"))
+        # Nearly every write goes out at once: no clock is read for it.
+        deadline = None
+        if not self.lock.acquire(blocking=False):
+            deadline = Deadline(WRITE_TIMEOUT, self._clock)
+            if not self.lock.acquire(timeout=WRITE_TIMEOUT):
+                raise self.lose(StreamLostError("another write did not finish in time"))
         try:
             if self._lost is not None or self._closing or self.sock is None:
                 raise NotConnectedError("the connection has just ended")
@@ -349,7 +352,7 @@ class Transport(websocket.WebSocket):
             self._closing = True
             self.post(Opcode.CLOSE, code.to_bytes(2, "big"))
 
-    def _write(self, data: bytes, deadline: Deadline) -> None:
+    def _write(self, data: bytes, deadline: Deadline | None) -> None:
         """Write everything; the caller holds ``lock``."""
         if self._rest:
             data, self._rest, self._backlog_since = self._rest + data, b"", None
@@ -357,6 +360,7 @@ class Transport(websocket.WebSocket):
             while data:
                 data = data[self._send(data) :]
                 if data:
+                    deadline = deadline or Deadline(WRITE_TIMEOUT, self._clock)
                     self._wait_writable(deadline)
         except Exception as error:
             raise self.lose(error) from error
