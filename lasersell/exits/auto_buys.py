@@ -19,6 +19,7 @@ from lasersell._clock import Clock, Deadline
 from lasersell._threads import next_number, start_thread
 from lasersell.errors import LaserSellError, TxError
 from lasersell.exits.auto_events import AutoExitEvent, EventType, Reporter
+from lasersell.exits.auto_source import ExitSource
 from lasersell.exits.journal import BuyOutcome, DuplicateAttempt, Journal
 from lasersell.exits.requests import MAX_U64, check_range
 from lasersell.exits.signer import Signer
@@ -27,7 +28,6 @@ from lasersell.exits.transaction import SignedTransaction
 from lasersell.protocol.mirror import AutoBuy
 from lasersell.protocol.server import MirrorBuySignal
 from lasersell.session.events import StreamEvent
-from lasersell.session.session import StreamSession
 
 __all__ = ["LossCap", "MirrorBuyer"]
 
@@ -95,7 +95,7 @@ class MirrorBuyer:
     def __init__(
         self,
         *,
-        session: StreamSession,
+        session: ExitSource,
         signer: Signer,
         submitter: Submitter,
         journal: Journal,

@@ -18,6 +18,7 @@ from lasersell.exits.auto_buys import LossCap, MirrorBuyer
 from lasersell.exits.auto_events import AutoExitEvent, Reporter
 from lasersell.exits.auto_loop import EVENT_TYPES, AutoExitLoop
 from lasersell.exits.auto_plan import AutoExitSettings
+from lasersell.exits.auto_source import ExitSource
 from lasersell.exits.auto_work import Broker
 from lasersell.exits.guard.policy import Policy
 from lasersell.exits.guard.source import AccountSource
@@ -28,7 +29,6 @@ from lasersell.exits.submit import Submitter
 from lasersell.exits.targets import SendTarget
 from lasersell.protocol.mirror import AutoBuy
 from lasersell.session.events import StreamEvent
-from lasersell.session.session import StreamSession
 
 __all__ = ["AutoExit"]
 
@@ -55,7 +55,7 @@ class AutoExit:
     Any thread may use it. Close it before the session.
 
     Args:
-        session: Whose signals.
+        session: Whose signals: a ``StreamSession``, or a ``RelaySession``.
         keypair: The keys of our wallets: one, several, or a ``Signer``.
         target: Where to submit: one target, several at once, or a ``Submitter``, which
             then stays yours to close. None is ``SendTarget.rpc()``.
@@ -79,7 +79,7 @@ class AutoExit:
 
     def __init__(
         self,
-        session: StreamSession,
+        session: ExitSource,
         keypair: Signer | WalletKey | Iterable[WalletKey] | Any,
         target: Target = None,
         *,

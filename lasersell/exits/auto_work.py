@@ -15,6 +15,7 @@ from lasersell._clock import Clock, Deadline
 from lasersell.errors import LaserSellError, TxError
 from lasersell.exits.api import ExitApiClient
 from lasersell.exits.auto_plan import Attempt, AutoExitSettings, Sale, Signal
+from lasersell.exits.auto_source import ExitSource
 from lasersell.exits.confirm import Watch
 from lasersell.exits.journal import AttemptOutcome, Journal
 from lasersell.exits.requests import BuildSellTxRequest
@@ -24,7 +25,6 @@ from lasersell.exits.submit import Submitter
 from lasersell.exits.transaction import SignedTransaction
 from lasersell.protocol.server import ExitSignalWithTx
 from lasersell.session.positions import PositionHandle
-from lasersell.session.session import StreamSession
 
 __all__ = [
     "ApiOffer",
@@ -152,7 +152,7 @@ class Broker:
     def __init__(
         self,
         *,
-        session: StreamSession,
+        session: ExitSource,
         signer: Signer,
         submitter: Submitter,
         api: ExitApiClient | None,

@@ -14,6 +14,7 @@ from lasersell._clock import Deadline
 from lasersell.exits.auto_events import AutoExitEvent
 from lasersell.exits.auto_exit import AutoExit
 from lasersell.exits.auto_plan import AutoExitSettings
+from lasersell.exits.auto_source import ExitSource
 from lasersell.exits.keys import WalletKey
 from lasersell.exits.submit import Submitter
 from lasersell.exits.targets import SendTarget
@@ -136,7 +137,7 @@ class Bench:
     @contextmanager
     def auto_exit(
         self,
-        session: StreamSession,
+        session: ExitSource,
         settings: AutoExitSettings = FAST,
         journal: Path | None = None,
         **more: Any,
