@@ -35,21 +35,25 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_exit_latency", "plot_pnl"]
 
+FEW = 4
+"""Positions whose exits have room for their reasons."""
+
 _GREY = "#7f858c"
 _GAIN = "#2a9d62"
 _LOSS = "#d9534f"
 _TRAIL = "#c98a1b"
 _LINES = ("#3f83d6", "#b06bd1", "#1aa3a3", "#d9823b", "#8a9a2e", "#d1588f")
 _STYLE: Any = {
-    "figure.facecolor": "none",
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
     "text.color": _GREY,
     "axes.labelcolor": _GREY,
     "axes.titlecolor": _GREY,
     "axes.edgecolor": _GREY,
+    # Two shades, one light and one dark by the book: of ticks that are all light, a
+    # notebook concludes that a transparent figure needs a dark background.
     "xtick.color": _GREY,
-    "ytick.color": _GREY,
+    "ytick.color": "#757b82",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "grid.color": _GREY,
@@ -71,8 +75,8 @@ def plot_pnl(
     """
     Plot profit in percent over seconds, a line for each position.
 
-    A triangle up is an entry, a triangle down an exit signal, with its reason; a dot is
-    where the position closed.
+    A triangle up is an entry, a triangle down an exit signal, with its reason where
+    there are few positions; a dot is where the position closed.
 
     Args:
         source: A recorder, or a frame of :func:`~lasersell.contrib.frames.history_frame`.
@@ -89,9 +93,13 @@ def plot_pnl(
         raise ConfigurationError("nothing was recorded of that; there is no plot")
     with _drawing(ax) as ax:
         began = frame["at"].min()
-        for index, (_, one) in enumerate(frame.groupby("position")):
+        groups = frame.groupby("position")
+        for index, (_, group) in enumerate(groups):
             color = _LINES[index % len(_LINES)]
-            _draw_position(ax, one.assign(sec=_seconds(one["at"], began)), color)
+            one = group.assign(sec=_seconds(group["at"], began))
+            _draw_position(ax, one, color)
+            if len(groups) <= FEW:
+                _draw_reasons(ax, one, color)
             if strategy is not None and strategy.trailing_stop_pct:
                 _draw_trail(ax, one, began, strategy.trailing_stop_pct)
         if strategy is not None:
@@ -138,9 +146,13 @@ def plot_exit_latency(
 
 @contextmanager
 def _drawing(ax: Axes | None) -> Iterator[Axes]:
+    if ax is None:
+        # Out here: the first figure loads a backend, and the end of the context would
+        # take back what that set.
+        figure = plt.figure(figsize=(9.0, 3.8), layout="constrained", facecolor="none")
+        with mpl.rc_context(_STYLE):
+            ax = figure.add_subplot()
     with mpl.rc_context(_STYLE):
-        if ax is None:
-            _, ax = plt.subplots(figsize=(9.0, 3.8), layout="constrained")
         yield ax
 
 
@@ -173,18 +185,22 @@ def _draw_position(ax: Axes, one: pd.DataFrame, color: str) -> None:
             ax.plot(row.sec, height, marker="^", color=color, markersize=9)
         elif row.what == "exit_signal":
             ax.plot(row.sec, height, marker="v", color=color, markersize=9)
-            reason = "exit" if pd.isna(row.reason) else str(row.reason)
-            ax.annotate(
-                reason,
-                (row.sec, height),
-                xytext=(-8, 8),
-                textcoords="offset points",
-                ha="right",
-                fontsize="small",
-                color=color,
-            )
         elif row.what in ("closed", "lost"):
             ax.plot(row.sec, height, marker="o", color=color, markersize=5)
+
+
+def _draw_reasons(ax: Axes, one: pd.DataFrame, color: str) -> None:
+    signals = one[(one["what"] == "exit_signal") & one["pnl_pct"].notna()]
+    for row in signals.itertuples():
+        ax.annotate(
+            "exit" if pd.isna(row.reason) else str(row.reason),
+            (row.sec, float(row.pnl_pct)),
+            xytext=(-8, 8),
+            textcoords="offset points",
+            ha="right",
+            fontsize="small",
+            color=color,
+        )
 
 
 def _draw_trail(ax: Axes, one: pd.DataFrame, began: Any, trail_pct: float) -> None:

@@ -3,7 +3,8 @@ Pieces of HTML: tables, badges, sparklines.
 
 One palette for light and dark pages: letters inherit the page's colour, what is dim is
 translucent, and the few colours are of a middle tone that can be read on both. So no
-theme has to be known, and a view stays readable when the page's theme changes.
+theme has to be known, and a view stays readable when the page's theme changes. What
+is important is so to win over the tables of JupyterLab.
 """
 
 from __future__ import annotations
@@ -20,24 +21,25 @@ WIDTH, HEIGHT = 120, 26
 
 _STYLE = """<style>
 .lasersell{font-size:13px;line-height:1.5;color:inherit}
+.lasersell p{margin:4px 0}
 .lasersell table{border-collapse:collapse;margin:4px 0 8px;font-size:inherit;color:inherit;
 border:0;table-layout:auto}
-.lasersell tr,.lasersell tbody tr:nth-child(odd),.lasersell tbody tr:hover{background:none}
-.lasersell th,.lasersell td{padding:2px 12px 2px 0;text-align:left;vertical-align:middle;
-border:0;border-bottom:1px solid rgba(128,128,128,.28);white-space:nowrap;max-width:none}
+.lasersell tr{background:none!important}
+.lasersell th,.lasersell td{padding:2px 12px 2px 0!important;text-align:left!important;
+border-bottom:1px solid rgba(128,128,128,.28)!important;white-space:nowrap!important}
 .lasersell th{font-weight:600;opacity:.75}
-.lasersell .number,.lasersell .gain,.lasersell .loss,.lasersell th.number
-{text-align:right;font-variant-numeric:tabular-nums}
-.lasersell .gain{color:#1a9156}.lasersell .loss{color:#da4a54}.lasersell .warn{color:#b27300}
+.lasersell .number,.lasersell td.gain,.lasersell td.loss
+{text-align:right!important;font-variant-numeric:tabular-nums}
+.lasersell .gain{color:#1a9156}
+.lasersell .loss{color:#da4a54}
+.lasersell .warn{color:#b27300}
 .lasersell .dim{opacity:.7}
 .lasersell .badge{padding:1px 8px;border:1px solid currentColor;border-radius:9px}
-.lasersell svg{display:block;overflow:visible}
-.lasersell polyline{fill:none;stroke:currentColor;stroke-width:1.5;
-vector-effect:non-scaling-stroke}
-.lasersell line{stroke:#808080;stroke-width:1;stroke-dasharray:2 3;opacity:.8}
-.lasersell ol{list-style:none;margin:0;padding:0}
-.lasersell li{white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
+.lasersell .line{white-space:nowrap;overflow:hidden;text-overflow:ellipsis}
 .lasersell time{opacity:.7;margin-right:10px;font-variant-numeric:tabular-nums}
+.lasersell svg{display:block;overflow:visible}
+.lasersell polyline{fill:none;stroke:currentColor;stroke-width:1.5}
+.lasersell line{stroke:#808080;stroke-width:1;stroke-dasharray:2 3;opacity:.8}
 </style>"""
 
 

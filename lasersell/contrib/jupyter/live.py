@@ -218,9 +218,7 @@ class LiveView:
 
     def _page(self, session: StreamSession, rows: list[str]) -> str:
         lines = "".join(event_line(event) for event in reversed(self._events.copy()))
-        return page(
-            session_head(session), table(POSITION_HEADINGS, rows), f"<ol>{lines}</ol>"
-        )
+        return page(session_head(session), table(POSITION_HEADINGS, rows), lines)
 
     def _publish(self, html: str, *, update: bool) -> None:
         # Not display(), which asks every formatter for every MIME type.

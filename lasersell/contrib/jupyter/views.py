@@ -50,6 +50,8 @@ POSITION_HEADINGS = (
 )
 LINE_POINTS = 60
 """Points of a sparkline at most."""
+TEXT_LENGTH = 72
+"""Characters of a value that are shown at most."""
 
 _STATE_TONES: Mapping[State, Tone] = {
     "live": "gain",
@@ -94,8 +96,7 @@ def positions_html(
 
 def position_html(handle: PositionHandle) -> str:
     """Return one position, and all that is known of it."""
-    facts = {name: value for name, value in handle.to_dict().items() if value != ""}
-    return page(_positions([handle], None), _facts(facts))
+    return page(_positions([handle], None), _facts(handle.to_dict()))
 
 
 def recorder_html(recorder: PnlRecorder) -> str:
@@ -226,9 +227,9 @@ def event_line(event: StreamEvent) -> str:
     tone = "warn" if event.type in _ALARMS else ""
     name = "" if event.handle is None else f"<b>{escape(_name(event.handle))}</b> "
     return (
-        f"<li><time>{_time(event.arrival.server_ms)}</time>"
+        f'<div class="line"><time>{_time(event.arrival.server_ms)}</time>'
         f'<span class="{tone}">{escape(event.type)}</span> {name}'
-        f'<span class="dim">{escape(_details(event))}</span></li>'
+        f'<span class="dim">{escape(_details(event))}</span></div>'
     )
 
 
@@ -239,7 +240,7 @@ def event_html(event: StreamEvent) -> str:
         value = getattr(event, name)
         if value not in (None, False):
             facts[name] = value
-    return page(f"<ol>{event_line(event)}</ol>", _facts(facts))
+    return page(event_line(event), _facts(facts))
 
 
 _ALARMS = frozenset(
@@ -263,7 +264,6 @@ _TOLD = (
     "attempts",
     "asks",
     "number",
-    "session_id",
     "silent_sec",
     "held_sec",
     "tokens",
@@ -302,10 +302,10 @@ def _facts(facts: Mapping[str, Any]) -> str:
         (
             cell(escape(name), "dim") + cell(escape(_cut(str(value))))
             for name, value in facts.items()
-            if value is not None
+            if value not in (None, "", (), {})
         ),
     )
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= 100 else f"{text[:100]}…"
+    return text if len(text) <= TEXT_LENGTH else f"{text[:TEXT_LENGTH]}…"

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import nbformat
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
+from PIL import Image, ImageChops
 
 __all__ = ["NOTEBOOKS", "Theme", "executed", "main", "rendered", "screenshot"]
 
@@ -30,7 +31,7 @@ PATIENCE = 120
 
 def executed(path: Path) -> Any:
     """Return a notebook with the outputs of a new kernel; raises what a cell raises."""
-    notebook = nbformat.read(path, as_version=4)
+    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     NotebookClient(notebook, timeout=PATIENCE, kernel_name="python3").execute()
     return notebook
 
@@ -38,7 +39,9 @@ def executed(path: Path) -> Any:
 def rendered(notebook: Any, theme: Theme) -> str:
     """Return a notebook as a page."""
     # A page of its own: without the two, it asks the network for scripts.
-    exporter = HTMLExporter(theme=theme, mathjax_url="", require_js_url="")
+    exporter = HTMLExporter(  # type: ignore[no-untyped-call]
+        theme=theme, mathjax_url="", require_js_url=""
+    )
     page, _ = exporter.from_notebook_node(notebook)
     return str(page)
 
@@ -73,13 +76,21 @@ def main() -> None:
     for path in NOTEBOOKS:
         notebook = executed(path)
         for theme in THEMES:
-            name = f"{path.stem.replace('_', '-')}-{theme}.png"
-            page = rendered(notebook, theme)
-            screenshot(page, IMAGES / name, height=HEIGHTS[path.stem])
+            picture = IMAGES / f"{path.stem.replace('_', '-')}-{theme}.png"
+            screenshot(rendered(notebook, theme), picture, height=6_000)
+            _trim(picture)
 
 
-HEIGHTS = {"first_exit": 3_000, "strategy_study": 4_000}
-"""Of the pictures, in pixels."""
+def _trim(picture: Path) -> None:
+    """Cut off what is empty below the page, and make the file small."""
+    with Image.open(picture) as image:
+        shown = image.convert("RGB")
+    empty = Image.new("RGB", shown.size, shown.getpixel((2, shown.height - 2)))
+    box = ImageChops.difference(shown, empty).getbbox()
+    assert box is not None, "the page is empty"
+    bottom = min(shown.height, box[3] + 30)
+    shown.crop((0, 0, shown.width, bottom)).quantize(128).save(picture, optimize=True)
+
 
 if __name__ == "__main__":
     main()
