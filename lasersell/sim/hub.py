@@ -36,12 +36,12 @@ from lasersell.sim.ledger import Trade
 from lasersell.sim.log import Log
 from lasersell.sim.node import Node, Submission
 from lasersell.sim.options import SimOptions
+from lasersell.sim.position import Memory
 from lasersell.sim.rest import Rest
 from lasersell.sim.rpc import Rpc
 from lasersell.sim.session import SimSession
 from lasersell.sim.tampering import Tamper
 from lasersell.sim.tiers import TierName
-from lasersell.sim.tracking import Memory
 
 __all__ = ["PATH", "Hub"]
 

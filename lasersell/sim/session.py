@@ -29,13 +29,15 @@ from lasersell.protocol.mirror import WatchWallet
 from lasersell.protocol.server import HelloOk, Pong, ServerMessage
 from lasersell.protocol.strategy import StrategyConfig, validate_strategy
 from lasersell.sim.chain import Chain
+from lasersell.sim.exit_desk import DEFAULT_SLIPPAGE_BPS, ExitDesk
 from lasersell.sim.ledger import Trade
 from lasersell.sim.mirror import MirrorDesk
 from lasersell.sim.options import SimOptions
+from lasersell.sim.position import Memory, Position
 from lasersell.sim.refusals import Refused, check_room
 from lasersell.sim.reports import Sender
 from lasersell.sim.strategy import Exit, Rulebook
-from lasersell.sim.tracking import DEFAULT_SLIPPAGE_BPS, Memory, Position, Tracker
+from lasersell.sim.tracking import Tracker
 
 __all__ = ["SimSession"]
 
@@ -69,8 +71,9 @@ class SimSession:
         self._chain = chain
         self._options = options
         self._sender = Sender(session_id=session_id, has_table=options.lookup_tables)
+        self._exits = ExitDesk(chain, options, self._sender)
         self._tracker = Tracker(
-            chain, options, self._sender, {} if memory is None else memory
+            chain, options, self._exits, {} if memory is None else memory
         )
         self._desk = MirrorDesk(chain, options, self._sender)
         self._is_greeted = False
@@ -197,7 +200,7 @@ class SimSession:
         slippage_bps = message.slippage_bps
         if slippage_bps is None:
             slippage_bps = DEFAULT_SLIPPAGE_BPS
-        return [self._tracker.signal(position, Exit("sell_now"), slippage_bps)]
+        return [self._exits.signal(position, Exit("sell_now"), slippage_bps)]
 
     def _find(self, position_id: int | None, token_account: str | None) -> Position:
         if (position_id is None) == (token_account is None):
@@ -261,7 +264,7 @@ class SimSession:
         if trade.side == "buy":
             return []
         return [
-            self._tracker.signal(position, Exit("mirror_sell"))
+            self._exits.signal(position, Exit("mirror_sell"))
             for position in self.positions.values()
             if not position.progress.is_full
             and self._desk.follows(position.holding, trade)

@@ -2,35 +2,26 @@
 The positions one session tracks, and what the client is told of them.
 
 A tick says first which positions must be sold, in the order they were opened, then
-for each what it is worth, what the pool takes, and what moved its price. The
-strategy triggers a full exit once; a partial one leaves the rest under the rules.
+for each what it is worth, what the pool takes, and what moved its price.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import attrs
 
-from lasersell.protocol.server import (
-    ExitSignalWithTx,
-    PositionClosed,
-    PositionOpened,
-    ServerMessage,
-)
+from lasersell.protocol.server import PositionClosed, PositionOpened, ServerMessage
 from lasersell.protocol.strategy import StrategyConfig
 from lasersell.sim.chain import Chain
+from lasersell.sim.exit_desk import ExitDesk
 from lasersell.sim.ledger import Holding, Trade
-from lasersell.sim.market import Pool
-from lasersell.sim.markets import Market
 from lasersell.sim.options import SimOptions
-from lasersell.sim.orders import PendingExit
+from lasersell.sim.position import Memory, Position, Progress
 from lasersell.sim.refusals import Refused, check_room
 from lasersell.sim.reports import (
-    Sender,
     balance_update,
-    exit_signal,
     liquidity_snapshot,
     move_tick,
     pnl_update,
@@ -38,129 +29,9 @@ from lasersell.sim.reports import (
     position_opened,
     trade_tick,
 )
-from lasersell.sim.strategy import Exit, ExitState, Rulebook, Surroundings
-from lasersell.sim.valuation import Valuation
+from lasersell.sim.strategy import Rulebook
 
-__all__ = ["DEFAULT_SLIPPAGE_BPS", "Memory", "Position", "Progress", "Tracker"]
-
-DEFAULT_SLIPPAGE_BPS = 1000
-"""
-The slippage of an exit that names none, and the most that a liquidity guard accepts.
-
-Neither number is documented.
-"""
-
-
-@attrs.frozen
-class SentExit:
-    """
-    An exit signal that went out and whose sale has not landed.
-
-    Attributes:
-        decision: What it sells.
-        slippage_bps: The slippage of its transaction.
-        at_ms: When it was sent last, in Unix milliseconds.
-    """
-
-    decision: Exit
-    slippage_bps: int
-    at_ms: int
-
-
-@attrs.frozen
-class HeldExit:
-    """
-    An exit that the liquidity guard holds back.
-
-    Attributes:
-        decision: What it is to sell.
-        since_ms: When it was decided, in Unix milliseconds.
-    """
-
-    decision: Exit
-    since_ms: int
-
-
-@attrs.define(eq=False)
-class Progress:
-    """
-    How far a position is on its way out.
-
-    Attributes:
-        state: What the strategy's rules remember.
-        sent: Exits that were signalled and have not landed, by level.
-        held: Exits that the liquidity guard holds back, oldest first.
-    """
-
-    state: ExitState = attrs.field(factory=ExitState)
-    sent: dict[int | None, SentExit] = attrs.field(factory=dict)
-    held: list[HeldExit] = attrs.field(factory=list)
-
-    @property
-    def is_full(self) -> bool:
-        """Whether one exit sells everything; nothing more is decided then."""
-        if not self.sent and not self.held:
-            return False
-        return any(decision.tokens is None for decision in self._decisions())
-
-    @property
-    def spoken_for(self) -> int:
-        """How much of the position partial exits take, in token atomic units."""
-        return sum(decision.tokens or 0 for decision in self._decisions())
-
-    def _decisions(self) -> Iterator[Exit]:
-        for sent in self.sent.values():
-            yield sent.decision
-        for held in self.held:
-            yield held.decision
-
-
-Memory = dict[int, Progress]
-"""What is remembered of each opening, by its number in the ledger."""
-
-
-@attrs.define(eq=False)
-class Position:
-    """
-    A holding that a session tracks.
-
-    Attributes:
-        position_id: Its id in this session.
-        holding: What is held, as the ledger last said.
-        market: Where it trades.
-        is_watched: Whether it is somebody else's.
-        progress: How far it is on its way out.
-        rules: Those of its own strategy; None follows the session's.
-        pool: The pool at the last tick.
-        first_pool: The pool when it was first tracked.
-        graduations: How often its token had graduated at the last tick.
-    """
-
-    position_id: int
-    holding: Holding
-    market: Market
-    is_watched: bool
-    progress: Progress
-    rules: Rulebook | None = None
-    pool: Pool = attrs.field(init=False)
-    first_pool: Pool = attrs.field(init=False)
-    graduations: int = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.pool = self.first_pool = self.market.pool
-        self.graduations = self.market.graduations
-
-    @property
-    def has_graduated(self) -> bool:
-        """Whether its token graduated since the last tick."""
-        return self.market.graduations > self.graduations
-
-    def value(self) -> Valuation:
-        """Return what it is worth now."""
-        holding = self.holding
-        return Valuation(
-            holding.entry_quote_units, self.market.pool.proceeds(holding.tokens)
-        )
+__all__ = ["Tracker"]
 
 
 class Tracker:
@@ -172,7 +43,7 @@ class Tracker:
     Args:
         chain: The world to report on.
         options: How to behave.
-        sender: How the client submits transactions.
+        exits: Who decides on them and signals them.
         memory: What is kept from one connection of the key to the next.
 
     Attributes:
@@ -183,7 +54,7 @@ class Tracker:
     """
 
     def __init__(
-        self, chain: Chain, options: SimOptions, sender: Sender, memory: Memory
+        self, chain: Chain, options: SimOptions, exits: ExitDesk, memory: Memory
     ) -> None:
         self.positions: dict[int, Position] = {}
         self.wallets: tuple[str, ...] = ()
@@ -191,11 +62,10 @@ class Tracker:
         self.rules = Rulebook(StrategyConfig())
         self._chain = chain
         self._options = options
-        self._sender = sender
+        self._exits = exits
         self._memory = memory
         self._by_account: dict[str, Position] = {}
         self._own: Counter[str] = Counter()
-        self._nothing_special = Surroundings(readings=options.readings)
 
     @property
     def mints(self) -> set[str]:
@@ -355,43 +225,7 @@ class Tracker:
             if position.holding.mint == trade.holding.mint
         ]
 
-    # --- exits ----------------------------------------------------------------
-
-    def signal(
-        self,
-        position: Position,
-        decision: Exit,
-        slippage_bps: int = DEFAULT_SLIPPAGE_BPS,
-    ) -> ExitSignalWithTx:
-        """Send an exit signal, whatever the strategy says."""
-        now_ms = self._chain.now_ms()
-        sent = SentExit(decision, slippage_bps, now_ms)
-        position.progress.sent[decision.level_index] = sent
-        signal = exit_signal(
-            position.position_id,
-            position.holding,
-            position.market,
-            decision,
-            self._sender,
-            slippage_bps=slippage_bps,
-            blockhash=self._chain.blockhash(),
-            now_ms=now_ms,
-            watched=position.is_watched,
-        )
-        if not position.is_watched:
-            self._expect(position.holding, decision, signal.unsigned_tx_b64, now_ms)
-        return signal
-
-    def _expect(self, holding: Holding, decision: Exit, tx: str, now_ms: int) -> None:
-        delay_ms = self._options.auto_sell_after_ms
-        pending = PendingExit(
-            decision.reason,
-            None if delay_ms is None else now_ms + delay_ms,
-            decision.level_index,
-            decision.tokens,
-        )
-        self._chain.orders.expect_exit(holding.token_account, pending)
-        self._chain.orders.offer(tx, pending)
+    # --- ticks ----------------------------------------------------------------
 
     def tick(self) -> list[ServerMessage]:
         """
@@ -406,7 +240,8 @@ class Tracker:
         for position in self.positions.values():
             value = position.value()
             if not position.is_watched or self._options.watched_exits:
-                self._decide(position, value, now_ms, signals)
+                rules = position.rules or self.rules
+                signals += self._exits.judge(position, rules, value)
             updates.append(
                 pnl_update(
                     position.position_id,
@@ -446,79 +281,3 @@ class Tracker:
                 )
             )
         return messages
-
-    def _decide(
-        self,
-        position: Position,
-        value: Valuation,
-        now_ms: int,
-        signals: list[ServerMessage],
-    ) -> None:
-        progress = position.progress
-        if progress.sent and self._options.refresh_after_ms is not None:
-            signals += self._refresh(position, now_ms)
-        self._ask_rules(position, value, now_ms, signals)
-        if progress.held:
-            signals += self._release(position, now_ms)
-
-    def _ask_rules(
-        self,
-        position: Position,
-        value: Valuation,
-        now_ms: int,
-        signals: list[ServerMessage],
-    ) -> None:
-        rules = position.rules or self.rules
-        progress = position.progress
-        if progress.is_full:
-            progress.state.see(value)
-        while not progress.is_full:
-            around = (
-                self._around(position) if rules.looks_around else self._nothing_special
-            )
-            decision = rules.decide(value, progress.state, around)
-            if decision is None:
-                return
-            if decision.tokens == position.holding.tokens:
-                decision = attrs.evolve(decision, tokens=None)
-            if decision.tokens is None:
-                # It sells what partial exits that were held back would have sold.
-                progress.held.clear()
-            if self._is_deferred(rules.strategy):
-                progress.held.append(HeldExit(decision, now_ms))
-            else:
-                signals.append(self.signal(position, decision))
-
-    def _is_deferred(self, strategy: StrategyConfig) -> bool:
-        reading = self._options.readings.liquidity_guard
-        return strategy.liquidity_guard and reading == "defer"
-
-    def _around(self, position: Position) -> Surroundings:
-        pool = position.market.pool
-        return Surroundings(
-            readings=self._options.readings,
-            free_tokens=max(0, position.holding.tokens - position.progress.spoken_for),
-            sellable_tokens=pool.max_tokens_within(DEFAULT_SLIPPAGE_BPS),
-            has_graduated=position.has_graduated,
-            has_drained=2 * pool.quote_reserve <= position.first_pool.quote_reserve,
-        )
-
-    def _release(self, position: Position, now_ms: int) -> list[ServerMessage]:
-        sellable = position.market.pool.max_tokens_within(DEFAULT_SLIPPAGE_BPS)
-        patience_ms = self._options.guard_timeout_ms
-        signals: list[ServerMessage] = []
-        for held in list(position.progress.held):
-            tokens = held.decision.tokens or position.holding.tokens
-            if tokens <= sellable or now_ms - held.since_ms >= patience_ms:
-                position.progress.held.remove(held)
-                signals.append(self.signal(position, held.decision))
-        return signals
-
-    def _refresh(self, position: Position, now_ms: int) -> list[ServerMessage]:
-        after_ms = self._options.refresh_after_ms
-        assert after_ms is not None, "asked only where signals are refreshed"
-        return [
-            self.signal(position, sent.decision, sent.slippage_bps)
-            for sent in list(position.progress.sent.values())
-            if now_ms - sent.at_ms >= after_ms
-        ]

@@ -12,8 +12,8 @@ from lasersell.protocol.strategy import StrategyConfig
 from lasersell.sim.chain import Chain
 from lasersell.sim.clock import ManualClock
 from lasersell.sim.options import SimOptions
+from lasersell.sim.position import Memory
 from lasersell.sim.session import SimSession
-from lasersell.sim.tracking import Memory
 from lasersell.sim.trading import Swap
 from lasersell.sim.transactions import SignedTransaction
 
