@@ -15,7 +15,7 @@ import os
 import selectors
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -33,9 +33,12 @@ INTERVAL = 0.25
 """Seconds between two snapshots."""
 FIRST_PATIENCE = 2.0
 """Seconds a holder has to send its first snapshot."""
+LONGEST_ADDRESS = 100
+"""Bytes of an address that every system takes; Linux takes 107, others 103."""
 LINE_LIMIT = 16 * 1024 * 1024
 _SUFFIX = ".sock"
 _CHUNK = 1 << 16
+_DESCRIPTORS = Path("/proc/self/fd")
 
 
 def socket_path(key: str, slot: int = 0) -> Path:
@@ -47,8 +50,8 @@ class SnapshotServer:
     """
     Serves snapshots at a Unix socket, read-only; a context manager.
 
-    A context in which it cannot serve, such as a path that is too long, is logged and
-    no error: whoever holds the stream has other things to do.
+    Where it cannot serve, that is logged and no error: whoever holds the stream has
+    other things to do.
 
     Args:
         path: The socket, made for its owner only and removed in the end. Whoever is
@@ -147,13 +150,27 @@ class _Viewer:
         self._sock.close()
 
 
+@contextlib.contextmanager
+def _address(path: Path) -> Iterator[str]:
+    """Give the address of a socket, which must be short, however long its path is."""
+    if len(os.fsencode(path)) <= LONGEST_ADDRESS or not _DESCRIPTORS.exists():
+        yield str(path)
+        return
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"{_DESCRIPTORS}/{directory}/{path.name}"
+    finally:
+        os.close(directory)
+
+
 def _listen(path: Path) -> socket.socket:
     path.unlink(missing_ok=True)
     with no_fork:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         close_in_child(listener)
     try:
-        listener.bind(str(path))
+        with _address(path) as address:
+            listener.bind(address)
         # Before it listens: until then nobody can connect.
         path.chmod(0o600)
         listener.listen()
@@ -249,7 +266,8 @@ def attach(key: str) -> Attachment | None:
             close_in_child(sock)
         try:
             sock.settimeout(FIRST_PATIENCE)
-            sock.connect(path)
+            with _address(Path(path)) as address:
+                sock.connect(address)
         except OSError:
             # Left behind by one that was killed.
             sock.close()

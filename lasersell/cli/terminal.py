@@ -25,7 +25,7 @@ __all__ = ["Keyboard", "StopSignals", "single_keys"]
 
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 
-# What a terminal sends for keys that are no characters, in both of its modes.
+# What a terminal sends for keys that are no characters, in any of its modes.
 _SEQUENCES = {
     b"\x1b[A": "up",
     b"\x1bOA": "up",
@@ -33,8 +33,10 @@ _SEQUENCES = {
     b"\x1bOB": "down",
     b"\x1b[H": "home",
     b"\x1bOH": "home",
+    b"\x1b[1~": "home",
     b"\x1b[F": "end",
     b"\x1bOF": "end",
+    b"\x1b[4~": "end",
 }
 _NAMES = {b"\x1b": "escape", b"\r": "enter", b"\n": "enter"}
 

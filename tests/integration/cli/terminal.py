@@ -43,12 +43,7 @@ class Terminal:
 
     def __init__(self, path: Path, environ: dict[str, str]) -> None:
         self._socket = path / "tmux"
-        self._environ = {
-            **os.environ,
-            **environ,
-            "PS1": "$ ",
-            "TERM": "screen-256color",
-        }
+        self._environ = {**os.environ, **environ, "TERM": "screen-256color"}
         self._stop = threading.Event()
 
     def __enter__(self) -> Terminal:
@@ -56,7 +51,7 @@ class Terminal:
             *("-f", os.devnull, "new-session", "-d", "-x", "80", "-y", "24"),
             "exec sh",
         )
-        self.wait_for(lambda screen: screen.startswith("$"))
+        self.wait_for(str.strip)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -76,6 +71,18 @@ class Terminal:
     def screen(self) -> str:
         """What is on the screen now."""
         return self._tmux("capture-pane", "-p")
+
+    def is_as_it_was(self) -> bool:
+        """Whether the cursor is shown, and the screen is the one of the shell."""
+        flags = "#{alternate_on} #{cursor_flag}"
+        return self._tmux("display-message", "-p", flags) == "0 1\n"
+
+    @property
+    def program(self) -> int:
+        """The process id of what the shell runs now."""
+        shell = self._tmux("display-message", "-p", "#{pane_pid}").strip()
+        children = Path(f"/proc/{shell}/task/{shell}/children").read_text()
+        return int(children.split()[0])
 
     def press(self, *keys: str) -> None:
         """Press keys, by the names that tmux has for them."""
@@ -98,6 +105,12 @@ class Terminal:
             assert not deadline.has_passed(), f"it did not come to that:\n{screen}"
             # A look now and then: tmux has nothing to wait on for a change.
             self._stop.wait(_LOOK_SEC)
+
+    def modes(self, file: Path) -> str:
+        """Return how the shell's terminal is set, as ``stty`` tells it."""
+        self.type(f"clear; stty -a > {file}; echo done")
+        self.wait_for(lambda screen: screen.startswith("done"))
+        return file.read_text()
 
     def wait_for_text(self, *texts: str) -> str:
         """Wait until all of these are on the screen; return the screen."""
