@@ -122,10 +122,15 @@ class Home:
     Args:
         path: A directory.
         sim: The stream they are to use.
+
+    Attributes:
+        directory: Where they are started.
+        environment: Their environment.
     """
 
     def __init__(self, path: Path, sim: SimServer) -> None:
         self.path = path
+        self.directory = ROOT
         self.box = NoteBox(path / "notes")
         self.environment = {
             **os.environ,
@@ -147,6 +152,7 @@ class Home:
         process = subprocess.Popen(
             [sys.executable, "-m", *command],
             env=self.environment,
+            cwd=self.directory,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

@@ -81,8 +81,15 @@ def lead_and_stop(home: Home, sim: SimServer, server: Server, number: int) -> No
     assert server.end(number) == 0, server.log
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("command", ["django lasersell_run", "flask lasersell run"])
+@pytest.mark.parametrize(
+    ("command", "number"),
+    [
+        ("django lasersell_run", signal.SIGTERM),
+        ("flask lasersell run", signal.SIGINT),
+        pytest.param("django lasersell_run", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("flask lasersell run", signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
 def test_a_process_of_its_own(
     home: Home, sim: SimServer, command: str, number: signal.Signals
 ) -> None:
@@ -92,6 +99,7 @@ def test_a_process_of_its_own(
     sim.wait_for_connections(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["django lasersell_run", "flask lasersell run"])
 def test_a_key_that_is_refused(home: Home, sim: SimServer, command: str) -> None:
     """The command ends with the reason, and not with a traceback."""
