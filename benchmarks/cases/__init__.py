@@ -10,6 +10,7 @@ from benchmarks.cases import (
     latency,
     lifecycle,
     resources,
+    sales,
     throughput,
     watching,
 )
@@ -19,6 +20,7 @@ __all__ = ["CASES"]
 CASES: tuple[Case, ...] = (
     *throughput.CASES,
     *latency.CASES,
+    *sales.CASES,
     *commands.CASES,
     *resources.CASES,
     *lifecycle.CASES,

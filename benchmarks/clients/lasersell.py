@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+from solders.keypair import Keypair
+
 from benchmarks.measure import (
     Meter,
     busy_threads,
@@ -16,8 +18,13 @@ from benchmarks.measure import (
     spread,
     wake_ups,
 )
-from benchmarks.wire import WALLET
+from benchmarks.node import Node, sale_times
+from benchmarks.wire import WALLET, WALLET_SEED
 from benchmarks.work import Numbers, Place
+from lasersell.exits.keys import WalletKey
+from lasersell.exits.signer import Signer
+from lasersell.exits.submit import Submitter
+from lasersell.exits.targets import SendTarget
 from lasersell.protocol.server import ExitSignalWithTx, PositionOpened
 from lasersell.protocol.strategy import StrategyConfig
 from lasersell.session.events import StreamEvent
@@ -101,6 +108,28 @@ def latency(place: Place) -> Numbers:
             if step:
                 nothing.wait(step)
     return {**spread(late, "us"), "cpu_pct": meter.cpu_percent()}
+
+
+def sale(place: Place) -> Numbers:
+    """Check, sign and submit each exit, over a connection that is there already."""
+    sent: list[int] = []
+    received: list[int] = []
+    signer = Signer([WalletKey(Keypair.from_seed(WALLET_SEED))])
+    with (
+        Node() as node,
+        Submitter([SendTarget.rpc(node.url)]) as submitter,
+        _connect(place) as session,
+    ):
+        submitter.warm()
+        place.go()
+        while len(sent) < place.work.exits:
+            event = _next(session)
+            now = time.monotonic_ns()
+            if isinstance(event.message, ExitSignalWithTx):
+                submitter.submit(signer.sign_exit(event.message, event.handle))
+                sent.append(_stamp(event.message))
+                received.append(now)
+        return sale_times(sent, received, node.stamps())
 
 
 def commands(place: Place) -> Numbers:

@@ -10,6 +10,8 @@ from typing import Any
 
 from lasersell_sdk.stream.client import StreamClient, StreamConfigure
 from lasersell_sdk.stream.session import StreamSession
+from lasersell_sdk.tx import SendTargetRpc, send_transaction, sign_unsigned_tx
+from solders.keypair import Keypair
 
 from benchmarks.measure import (
     Meter,
@@ -19,7 +21,8 @@ from benchmarks.measure import (
     spread,
     wake_ups,
 )
-from benchmarks.wire import WALLET
+from benchmarks.node import Node, sale_times
+from benchmarks.wire import WALLET, WALLET_SEED
 from benchmarks.work import Numbers, Place
 
 _EXIT = "exit_signal_with_tx"
@@ -95,6 +98,30 @@ async def _latency(place: Place) -> Numbers:
                 await _pause(step)
     await _close(session)
     return {**spread(late, "us"), "cpu_pct": meter.cpu_percent()}
+
+
+def sale(place: Place) -> Numbers:
+    """Sign and submit each exit; each submission makes a connection of its own."""
+    return asyncio.run(_sale(place))
+
+
+async def _sale(place: Place) -> Numbers:
+    sent: list[int] = []
+    received: list[int] = []
+    keypair = Keypair.from_seed(WALLET_SEED)
+    with Node() as node:
+        session = await _connect(place)
+        target = SendTargetRpc(node.url)
+        place.go()
+        while len(sent) < place.work.exits:
+            message = await _next_exit(session)
+            now = time.monotonic_ns()
+            signed = sign_unsigned_tx(message["unsigned_tx_b64"], keypair)
+            await send_transaction(target, signed)
+            sent.append(message["triggered_at_ms"])
+            received.append(now)
+        await _close(session)
+        return sale_times(sent, received, node.stamps())
 
 
 def commands(place: Place) -> Numbers:
