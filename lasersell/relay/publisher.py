@@ -133,7 +133,7 @@ class Relay:
 
     @property
     def role(self) -> Role:
-        """One of stand-by, leading, stopped."""
+        """One of stand-by, leading (once its stream is live), stopped."""
         return self._role
 
     def stats(self) -> RelayStats:
@@ -244,12 +244,13 @@ class Relay:
             self._lease,
             self._counters,
             self._stop,
+            on_live=lambda: self._be("leading"),
+            flush_timeout=lambda: self._timeout,
         )
         self._term = term
         log.info("%s leads the relay %r", self.owner, self._keys.name)
-        self._be("leading")
         try:
-            term.run(self._timeout)
+            term.run()
         except _FATAL:
             raise
         except LaserSellError as error:

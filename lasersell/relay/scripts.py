@@ -74,14 +74,15 @@ PUBLISH = Script("""
 --   low payload ('' if none), state ('' if not to be told), count of high events,
 --   then of each: payload, key of its position ('' if none), its record ('' if it is over),
 --   then of each latest: field, value.
--- Returns 1, or 0 if another one leads.
+-- Returns 1, or 0 if another one leads, or 2 if Redis has forgotten what was written.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 local first, count, at = tonumber(ARGV[4]), tonumber(ARGV[8]), 9
+-- What was written before an answer got lost is not written again.
+local written = 0
+local meta = redis.call('HMGET', KEYS[2], 'source', 'written')
+if meta[1] == ARGV[3] then written = tonumber(meta[2]) end
+if written < first - 1 then return 2 end
 if count > 0 then
-  -- What was written before an answer got lost is not written again.
-  local written = 0
-  local meta = redis.call('HMGET', KEYS[2], 'source', 'written')
-  if meta[1] == ARGV[3] then written = tonumber(meta[2]) end
   for number = first, first + count - 1 do
     if number > written then
       local sequence = redis.call('HINCRBY', KEYS[2], 'sequence', 1)
@@ -114,11 +115,17 @@ return 1
 """)
 
 RESET = Script("""
--- KEYS lease, positions, latest; ARGV lease, then key and record of each open position.
+-- KEYS lease, positions, latest, meta
+-- ARGV lease, source, number of the last high event, then key and record of each open
+--   position.
 -- Makes them all that is known. Returns 1, or 0 if another one leads.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[2], KEYS[3])
-for at = 2, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1]) end
+for at = 4, #ARGV, 2 do redis.call('HSET', KEYS[2], ARGV[at], ARGV[at + 1]) end
+-- By the clock: subscribers must see that the sequence is broken.
+local now = redis.call('TIME')
+redis.call('HSET', KEYS[4], 'source', ARGV[2], 'written', ARGV[3],
+  'sequence', string.format('%.0f', now[1] * 1000))
 return 1
 """)
 

@@ -45,6 +45,9 @@ BEAT_SEC = 1.0
 TRIM_SEC = 1.0
 RETRY_SEC = 0.1
 
+_WRITTEN = 1
+_FORGOTTEN = 2
+
 
 def _seconds(_: object, attribute: attrs.Attribute[float], value: Any) -> None:
     check_seconds(attribute.name, value, 0.1)
@@ -123,6 +126,9 @@ class Term:
         lease: Held.
         counters: To be counted up.
         stop: Ends the term in order.
+        on_live: Called once the stream is live.
+        flush_timeout: Returns how many seconds the end may take, for what is left to be
+            written.
     """
 
     def __init__(
@@ -133,7 +139,12 @@ class Term:
         lease: Lease,
         counters: Counters,
         stop: threading.Event,
+        on_live: Callable[[], None],
+        flush_timeout: Callable[[], float],
     ) -> None:
+        self._on_live = on_live
+        self._flush_timeout = flush_timeout
+        self._flush_by: Deadline | None = None
         policy = setup.policy
         self._setup = setup
         self._policy = policy
@@ -152,22 +163,18 @@ class Term:
         self._trim_due = Deadline(TRIM_SEC)
         self._beat_due = Deadline(0)
         self._state = b""
-        self._reset_due = False
         self._threads: list[threading.Thread] = []
 
-    def run(self, timeout: float) -> None:
+    def run(self) -> None:
         """
         Lead; blocks until the term is over.
-
-        Args:
-            timeout: Seconds that the end may take, for what is left to be written.
 
         Raises:
             LaserSellError: The stream could not be had, or ended for good.
         """
         self._start("lease", self._keep_lease)
         try:
-            self._lead(timeout)
+            self._lead()
         except _Over as over:
             log.warning("%s", over)
         finally:
@@ -188,12 +195,13 @@ class Term:
         name = f"lasersell-relay-{what}-{next_number()}"
         self._threads.append(start_thread(name, work))
 
-    def _lead(self, timeout: float) -> None:
+    def _lead(self) -> None:
         before = load_snapshot(self._link, self._keys)
         intent = self._load_intent()
         session = StreamSession.connect(
             self._setup.client, intent.configure, **self._setup.session_options
         )
+        self._on_live()
         collector = Collector(
             session,
             self.backlog,
@@ -215,7 +223,7 @@ class Term:
             self._start("collect", collector.run)
             self._start("commands", orders.run)
             self._start("watch", lambda: self._watch(session))
-            self._write_all(session, timeout, collector)
+            self._write_all(session, collector)
         finally:
             self._over.set()
             self._link.let_go(orders.connection)
@@ -263,24 +271,17 @@ class Term:
 
     # Writing
 
-    def _write_all(
-        self, session: StreamSession, timeout: float, collector: Collector
-    ) -> None:
-        flush = None
+    def _write_all(self, session: StreamSession, collector: Collector) -> None:
         while True:
             batch = self.backlog.take(self._beat_due.remaining() or 0.0)
             if not batch and self.backlog.is_closed:
                 return
-            if self._stop.is_set() and flush is None:
-                flush = Deadline(timeout)
             state = self._state_of(session, collector)
             if batch or state:
-                self._write(batch, state, flush)
+                self._write(batch, state, collector)
             forgotten = collector.take_forgotten()
             if forgotten:
                 self._tolerantly(partial(self._forget, forgotten, {}))
-            if self._reset_due:
-                self._tolerantly(lambda: self._reset(collector))
             if self._trim_due.has_passed():
                 self._trim_due = Deadline(TRIM_SEC)
                 self._tolerantly(self._trim)
@@ -302,34 +303,44 @@ class Term:
         self._beat_due = Deadline(BEAT_SEC)
         return state
 
-    def _write(self, batch: Batch, state: bytes, flush: Deadline | None) -> None:
+    def _write(self, batch: Batch, state: bytes, collector: Collector) -> None:
         """Write a batch, however long Redis is away; in order, each event once."""
         first = self._number + 1
         self._number += len(batch.highs)
         while True:
             try:
-                if self._try_to_write(batch, first, state):
+                answer = self._try_to_write(batch, first, state)
+                if answer == _WRITTEN:
                     break
-                # It expired, or another one leads.
-                if not self._lease.renew():
+                if answer == _FORGOTTEN:
+                    self._reset(collector, first - 1)
+                elif not self._lease.renew():
                     raise _Over("another publisher leads; this one stands by")
             except RelayConnectError as error:
                 self._note_away(error)
                 # Seen as low they would be old; as latest they are sent again.
                 batch.lows.clear()
-                if (flush is not None and flush.has_passed()) or self._is_lost():
+                if self._is_late() or self._is_lost():
                     raise _Over(f"Redis is away: {error}") from error
                 self._pause()
         self._note_back()
         self._counters.high_published += len(batch.highs)
         self._counters.low_published += len(batch.lows)
 
+    def _is_late(self) -> bool:
+        """Tell whether the end has taken all the time that it may."""
+        if not self._stop.is_set():
+            return False
+        if self._flush_by is None:
+            self._flush_by = Deadline(self._flush_timeout())
+        return self._flush_by.has_passed()
+
     def _pause(self) -> None:
         # Redis tells nobody that it is back.
         if self._over.wait(RETRY_SEC) and not self._stop.is_set():
             raise _Over("another publisher leads; this one stands by")
 
-    def _try_to_write(self, batch: Batch, first: int, state: bytes) -> bool:
+    def _try_to_write(self, batch: Batch, first: int, state: bytes) -> int:
         keys, lease = self._keys, self._lease
         arguments: list[Any] = [
             lease.value,
@@ -348,7 +359,7 @@ class Term:
             arguments += pair
         targets = [keys.lease, keys.meta, keys.high, keys.low]
         targets += [keys.positions, keys.latest]
-        return bool(self._link.run(PUBLISH, targets, arguments))
+        return int(self._link.run(PUBLISH, targets, arguments))
 
     def _low_payload(self, lows: list[LowItem]) -> bytes:
         if not lows:
@@ -382,8 +393,6 @@ class Term:
         since = self._counters.away_since
         if since is not None:
             self._counters.away_since = None
-            # It may have come back without its memory.
-            self._reset_due = True
             log.info(
                 "Redis is back after %.1f s; %d events wait to be written",
                 SYSTEM_CLOCK.monotonic() - since,
@@ -397,15 +406,16 @@ class Term:
         except RelayConnectError as error:
             log.debug("put off: %s", error)
 
-    def _reset(self, collector: Collector) -> None:
+    def _reset(self, collector: Collector, last: int) -> None:
+        """Tell a Redis that has lost its memory what is true."""
         keys = self._keys
         pairs = [part for pair in collector.records() for part in pair]
         self._link.run(
             RESET,
-            [keys.lease, keys.positions, keys.latest],
-            [self._lease.value, *pairs],
+            [keys.lease, keys.positions, keys.latest, keys.meta],
+            [self._lease.value, self._source, last, *pairs],
         )
-        self._reset_due = False
+        log.warning("Redis has lost what was written; it was told what is true now")
 
     def _trim(self) -> None:
         policy = self._policy

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import pytest
+
+from lasersell._clock import Deadline
+from lasersell.relay import Relay, RelayPolicy
+from tests.integration.relay.bench import PATIENCE, Bench, until, wait_for
+
+
+def _until_away(relay: Relay, tick: float = 0.02) -> None:
+    deadline = Deadline(PATIENCE)
+    while relay.stats().redis_away is None:
+        assert not deadline.has_passed(), "nobody noticed"
+        relay.wait_for_role("stopped", tick)
+
+
+def _until_waiting(relay: Relay, count: int) -> None:
+    deadline = Deadline(PATIENCE)
+    while relay.stats().waiting < count:
+        assert not deadline.has_passed(), relay.stats()
+        relay.wait_for_role("stopped", 0.02)
+
+
+def test_events_of_the_time_without_redis_come_afterwards_in_order(
+    bench: Bench,
+) -> None:
+    """The stream goes on, its events wait, and a subscriber resumes where it was."""
+    with bench.session(stale_after=1.0) as session, bench.relay() as relay:
+        first = bench.buy()
+        wait_for(session, "position_opened")
+        bench.redis.kill()
+        wait_for(session, "stale")
+        assert session.state == "stale"
+        later = [bench.buy() for _ in range(15)]
+        _until_away(relay)
+        assert bench.sim.connection_count == 1
+        bench.redis.start()
+        wait_for(session, "fresh")
+        accounts = [
+            wait_for(session, "position_opened").handle.token_account for _ in later
+        ]
+        assert accounts == [holding.token_account for holding in later]
+        until(session, lambda: session.state == "live")
+        assert len(session.positions()) == 16
+        assert session.position_by_token_account(first.token_account) is not None
+        assert relay.stats().terms == 1
+        assert bench.sim.connection_count == 1
+
+
+def test_events_that_memory_has_no_room_for_wait_on_the_disk(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Past the bound they go to a file, and still come in order."""
+    policy = RelayPolicy(backlog=5)
+    with bench.session() as session, bench.relay(policy=policy) as relay:
+        wait_for(session, "hello_ok")
+        bench.redis.kill()
+        _until_away(relay)
+        later = [bench.buy() for _ in range(15)]
+        _until_waiting(relay, 15)
+        assert relay.stats().on_disk >= 8
+        assert "now wait on the disk" in caplog.text
+        bench.redis.start()
+        accounts = [
+            wait_for(session, "position_opened").handle.token_account for _ in later
+        ]
+        assert accounts == [holding.token_account for holding in later]
+        assert relay.stats().on_disk == 0
+
+
+def test_a_redis_that_hangs_counts_as_away(bench: Bench) -> None:
+    """One that takes connections and answers nothing is noticed within its time-out."""
+    with bench.session(stale_after=1.0) as session, bench.relay() as relay:
+        wait_for(session, "hello_ok")
+        with bench.redis.frozen():
+            wait_for(session, "stale")
+            _until_away(relay)
+            bench.buy()
+        wait_for(session, "position_opened")
+        assert bench.sim.connection_count == 1
+
+
+def test_a_redis_that_forgot_everything_is_told_again(bench: Bench) -> None:
+    """Positions, groups and the lease are there again after a restart without memory."""
+    with (
+        bench.session(group="g") as session,
+        bench.relay(),
+    ):
+        holding = bench.buy()
+        wait_for(session, "position_opened")
+        with bench.redis.client() as client:
+            client.flushall()
+        bench.buy()
+        wait_for(session, "gap")
+        until(session, lambda: len(session.positions()) == 2)
+        bench.trigger(holding)
+        signal = wait_for(session, "exit_signal_with_tx")
+        assert signal.handle.token_account == holding.token_account
+        with bench.session() as late:
+            assert len(late.positions()) == 2
+
+
+def test_who_leads_comes_back_before_a_stand_by(bench: Bench) -> None:
+    """After Redis was away longer than the lease, the leader with its events goes on."""
+    policy = RelayPolicy(lease=1.0)
+    with (
+        bench.session() as session,
+        bench.relay(policy=policy) as leader,
+        bench.relay(policy=policy) as stand_by,
+    ):
+        assert leader.wait_for_role("leading", PATIENCE)
+        wait_for(session, "hello_ok")
+        bench.redis.kill()
+        _until_away(leader)
+        holding = bench.buy()
+        assert not stand_by.wait_for_role("leading", 2.0)
+        bench.redis.start()
+        opened = wait_for(session, "position_opened")
+        assert opened.handle.token_account == holding.token_account
+        assert (leader.stats().terms, stand_by.stats().terms) == (1, 0)
+
+
+def test_without_redis_for_too_long_the_stream_is_given_up(bench: Bench) -> None:
+    """Another publisher, which may reach Redis, can have it then."""
+    policy = RelayPolicy(give_up_after=0.5)
+    with bench.relay(policy=policy) as relay:
+        assert relay.wait_for_role("leading", PATIENCE)
+        bench.sim.wait_for_connections(1)
+        bench.redis.kill()
+        assert relay.wait_for_role("stand-by", PATIENCE)
+        bench.sim.wait_for_connections(0, timeout=PATIENCE)
+        bench.redis.start()
+        assert relay.wait_for_role("leading", PATIENCE)
+
+
+def test_a_publisher_ends_though_redis_is_away(bench: Bench) -> None:
+    """close() waits for Redis as long as it was told, and no longer."""
+    with bench.relay() as relay:
+        assert relay.wait_for_role("leading", PATIENCE)
+        bench.redis.kill()
+        _until_away(relay)
+        bench.buy()
+        relay.close(timeout=0.5)
+        assert relay.wait_for_role("stopped", PATIENCE)
