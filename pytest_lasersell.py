@@ -50,14 +50,15 @@ def lasersell_sim(
     Run a stream server of this test's own, and point the environment to it.
 
     Time stands still until ``lasersell_sim.step()``, and prices until they are set.
-    ``StreamClient()`` without arguments connects to it. Nothing is left of it after
-    the test.
+    ``StreamClient()``, ``ExitApiClient()`` and ``Submitter()`` without arguments use
+    it, and ``WalletKey.from_env()`` is the key of ``lasersell.testing.WALLET``. Nothing
+    is left of it after the test.
     """
-    from lasersell.testing.fixtures import API_KEY, make_sim
+    from lasersell.testing.fixtures import environment, make_sim
 
     with make_sim(_options(request, "lasersell_sim")) as sim:
-        monkeypatch.setenv("LASERSELL_API_KEY", API_KEY)
-        monkeypatch.setenv("LASERSELL_STREAM_ENDPOINT", sim.url)
+        for name, value in environment(sim).items():
+            monkeypatch.setenv(name, value)
         yield sim
 
 

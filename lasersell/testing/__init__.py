@@ -7,7 +7,7 @@ installed; see ``docs/testing.md``.
 
 from __future__ import annotations
 
-from lasersell.testing.fixtures import API_KEY, OTHER_WALLET, WALLET
+from lasersell.testing.fixtures import API_KEY, OTHER_WALLET, PRIVATE_KEY, WALLET
 from lasersell.testing.recorder import Recorder
 from lasersell.testing.recording import Recording
 from lasersell.testing.replay import Replay
@@ -16,6 +16,7 @@ from lasersell.testing.script import Script, ScriptError
 __all__ = [
     "API_KEY",
     "OTHER_WALLET",
+    "PRIVATE_KEY",
     "WALLET",
     "Recorder",
     "Recording",

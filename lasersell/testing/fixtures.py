@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from solders.keypair import Keypair
+
+from lasersell._clock import SYSTEM_CLOCK
 from lasersell.protocol.strategy import StrategyConfig
 from lasersell.session.session import StreamSession
 from lasersell.sim import ManualClock, SimServer
 from lasersell.stream.client import StreamClient
 from lasersell.stream.options import StreamConfigure
 
-__all__ = ["API_KEY", "OTHER_WALLET", "WALLET", "connect", "make_sim"]
+__all__ = [
+    "API_KEY",
+    "OTHER_WALLET",
+    "PRIVATE_KEY",
+    "WALLET",
+    "connect",
+    "environment",
+    "make_sim",
+]
 
 API_KEY = "a-key-for-tests"
 """The key the environment has during a test; the server accepts any."""
@@ -18,8 +29,11 @@ API_KEY = "a-key-for-tests"
 WALLET = "AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9"
 """The public key of the keypair whose seed is 32 bytes of 1; nobody's money."""
 
+PRIVATE_KEY = str(Keypair.from_seed(bytes([1]) * 32))
+"""The private key of :data:`WALLET`, in base58."""
+
 OTHER_WALLET = "9hSR6S7WPtxmTojgo6GG3k4yDPecgJY292j7xrsUGWBu"
-"""The same with bytes of 2."""
+"""Another wallet: the same with bytes of 2."""
 
 _STRATEGY = StrategyConfig(target_profit_pct=5.0, stop_loss_pct=10.0)
 
@@ -33,8 +47,20 @@ def make_sim(options: dict[str, Any]) -> SimServer:
     """
     options = {"volatility_pct": 0.0, **options}
     if not options.pop("realtime", False):
-        options.setdefault("clock", ManualClock())
+        # From the present on: a wallet's proof must be of the last five minutes.
+        options.setdefault("clock", ManualClock(SYSTEM_CLOCK.wall_ms()))
     return SimServer(**options)
+
+
+def environment(sim: SimServer) -> dict[str, str]:
+    """Return the variables by which a program finds a server, and all it needs there."""
+    return {
+        "LASERSELL_API_KEY": API_KEY,
+        "LASERSELL_STREAM_ENDPOINT": sim.url,
+        "LASERSELL_API_URL": sim.api_url,
+        "LASERSELL_RPC_URL": sim.rpc_url,
+        "LASERSELL_PRIVATE_KEY": PRIVATE_KEY,
+    }
 
 
 def connect(sim: SimServer, fields: dict[str, Any]) -> StreamSession:

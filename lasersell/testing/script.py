@@ -234,6 +234,12 @@ class Script:
         """Stop refusing upgrades."""
         return self._add("accept", self.sim.accept_upgrades)
 
+    def change_options(self, **changes: Any) -> Script:
+        """Change options of the server for connections to come, such as a late hello."""
+        return self._add(
+            f"change {', '.join(changes)}", lambda: self.sim.change_options(**changes)
+        )
+
     def stall(self) -> Script:
         """Read and write nothing from now on, like a process that hangs."""
         return self._add("stall", self.sim.faults.stall)

@@ -69,6 +69,16 @@ def test_refused_upgrades_are_reported_and_outlived(
     lasersell_session.wait_for("gap", timeout=5)
 
 
+def test_a_late_hello_is_waited_for(
+    lasersell_script: Script, lasersell_session: StreamSession
+) -> None:
+    """Options of a script hold for the connection after the next drop."""
+    script = lasersell_script.expect("configure").change_options(hello_delay=0.7)
+    script.drop().expect_sent("hello_ok").expect_sent("hello_ok").play()
+    lasersell_session.wait_for("gap", timeout=5)
+    assert lasersell_session.state == "live"
+
+
 def test_a_stall_delays_and_a_mute_server_loses(
     lasersell_script: Script, lasersell_session: StreamSession
 ) -> None:

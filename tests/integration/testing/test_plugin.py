@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from lasersell.exits import ExitApiClient, SendTarget, WalletKey, prove_ownership
 from lasersell.protocol.client import Configure
 from lasersell.protocol.mirror import AutoBuy, WatchWallet
 from lasersell.session.session import StreamSession
-from lasersell.sim import ManualClock, SimServer
+from lasersell.sim import Call, ManualClock, SimServer
 from lasersell.stream.client import StreamClient
 from lasersell.testing import OTHER_WALLET, WALLET, Script
 
@@ -74,9 +75,16 @@ def test_a_server_runs_for_the_test(lasersell_sim: SimServer) -> None:
     assert lasersell_sim.holdings() == (before,)
 
 
-def test_a_client_finds_the_server_by_itself(lasersell_sim: SimServer) -> None:
-    """The environment names the server and a key, so that a bot needs no change."""
+def test_a_program_finds_the_server_by_itself(lasersell_sim: SimServer) -> None:
+    """The environment names stream, API, node and key, so that a bot needs no change."""
     assert StreamClient().options.endpoint == lasersell_sim.url
+    assert SendTarget.rpc().url.reveal() == lasersell_sim.rpc_url
+    assert WalletKey.from_env().pubkey == WALLET
+    with ExitApiClient() as api:
+        api.register_wallet(prove_ownership(WalletKey.from_env()))
+    assert [call.name for call in lasersell_sim.calls.of(Call)] == [
+        "/v1/wallets/register"
+    ]
 
 
 @pytest.mark.lasersell_sim(realtime=True, tier="personal", pnl_flush_ms=10)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -139,3 +140,11 @@ def test_a_block_that_fails_stops_the_script() -> None:
     with pytest.raises(ZeroDivisionError), script.playing():
         raise ZeroDivisionError
     assert done == []
+
+
+def test_the_guide_names_every_step() -> None:
+    """Whoever writes a script finds all there is in one table."""
+    page = Path(__file__).parents[3] / "docs" / "testing.md"
+    text = page.read_text(encoding="utf-8")
+    for name in vars(Script):
+        assert name.startswith("_") or f"`{name}`" in text or f".{name}()`" in text
