@@ -55,33 +55,39 @@ def test_a_loop_of_ones_own_works_too(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    "faults",
+    ("faults", "attempts"),
     [
-        ["lose_answer"],
-        ["lose_request"],
-        ["lose_request", "lose_request", "lose_answer"],
-        ["duplicate"],
+        (["lose_answer"], ["landed"]),
+        (["lose_request"], ["landed"]),
+        (["lose_request", "lose_request", "lose_answer"], ["landed"]),
+        (["duplicate"], ["landed"]),
         # As long as the time-out of a submission.
-        pytest.param(["hang"], marks=pytest.mark.slow),
-        ["delay", "duplicate"],
-        ["rate_limited", "none"],
-        ["slippage_exceeded"],
-        ["slippage_exceeded", "slippage_exceeded", "slippage_exceeded"],
-        ["preflight_slippage", "preflight_slippage", "preflight_slippage"],
-        ["blockhash_not_found"],
+        pytest.param(["hang"], ["landed"], marks=pytest.mark.slow),
+        (["delay", "duplicate"], ["landed"]),
+        (["rate_limited", "none"], ["landed"]),
+        (["slippage_exceeded"], ["failed", "landed"]),
+        (["slippage_exceeded"] * 3, ["failed"] * 3 + ["landed"]),
+        (["preflight_slippage"] * 3, ["rejected"] * 3 + ["landed"]),
+        (["blockhash_not_found"], ["rejected", "landed"]),
     ],
+    ids="+".join,
 )
 def test_a_network_that_fails_sells_once(
-    bench: Bench, faults: list[SubmissionFault]
+    bench: Bench, tmp_path: Path, faults: list[SubmissionFault], attempts: list[str]
 ) -> None:
-    """Lost answers, refusals and failures end in one sale, with what went wrong told."""
+    """Lost answers, refusals and failures end in one sale, and the journal says how."""
     holding = bench.buy()
     bench.sim.faults.submissions(*faults)
-    with bench.session() as session, bench.auto_exit(session):
+    path = tmp_path / "journal.db"
+    with bench.session() as session, bench.auto_exit(session, journal=path):
         bench.sim.set_profit(holding, 10)
         bench.steps.wait_for("ended", outcome="sold")
     assert [trade.tokens for trade in bench.sales()] == [holding.tokens]
     assert bench.sim.holdings() == ()
+    with JournalReader(path) as reader:
+        (sale,) = reader.sales()
+    assert [attempt.outcome for attempt in sale.attempts] == attempts
+    assert sale.attempts[-1].signature == bench.sales()[0].signature
 
 
 def test_three_failures_ask_for_more_slippage_each_time(
@@ -130,12 +136,14 @@ def test_what_is_not_seen_is_sent_again_unchanged(bench: Bench) -> None:
     assert len(bench.sales()) == 1
 
 
-def test_what_expired_is_replaced(bench: Bench) -> None:
+@pytest.mark.slow
+def test_what_expired_is_replaced(bench: Bench, tmp_path: Path) -> None:
     """Only when the block hash is too old does another transaction take its place."""
     bench.buy(profits_pct=[0, 10])
     bench.sim.faults.submissions("delay")
     settings = attrs.evolve(FAST, resend_interval=60.0)
-    with bench.session() as session, bench.auto_exit(session, settings):
+    path = tmp_path / "journal.db"
+    with bench.session() as session, bench.auto_exit(session, settings, path):
         bench.sim.wait_until(lambda: bench.calls("isBlockhashValid"))
         assert len(bench.submitted) == 1
         bench.sim.faults.expire_blockhashes()
@@ -143,6 +151,9 @@ def test_what_expired_is_replaced(bench: Bench) -> None:
     assert bench.steps.of("expired")
     assert len({item.signature for item in bench.submitted}) == 2
     assert len(bench.sales()) == 1
+    with JournalReader(path) as reader:
+        (sale,) = reader.sales()
+    assert [attempt.outcome for attempt in sale.attempts] == ["expired", "landed"]
 
 
 def test_a_late_landing_is_not_followed_by_another_sale(bench: Bench) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from lasersell.exits.api import ExitApiClient
 from lasersell.exits.journal_report import JournalReader
-from lasersell.protocol.server import ExitSignalWithTx
+from lasersell.protocol.server import ExitSignalWithTx, PositionOpened
 from lasersell.protocol.strategy import StrategyConfig, TakeProfitLevel
 from lasersell.sim import Call
 from tests.integration.autoexit.bench import FAST, Bench
@@ -50,26 +50,35 @@ def test_each_level_is_sold_once(bench: Bench, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("position_ids", ["kept", "renewed"])
+@pytest.mark.parametrize("exit_state", ["kept", "forgotten"])
 def test_each_level_is_sold_once_over_reconnects(
-    bench: Bench, position_ids: str
+    bench: Bench, position_ids: str, exit_state: str
 ) -> None:
-    """A server that forgets which levels it signalled makes none of them be sold again."""
-    bench.sim.change_options(position_ids=position_ids)
+    """With a reconnect after each level, three levels are three sales of what was asked for."""
+    bench.sim.change_options(position_ids=position_ids, exit_state=exit_state)
     holding = bench.buy(tokens=TOKENS)
     with bench.session(LADDER) as session, bench.auto_exit(session):
-        bench.sim.set_profit(holding, 12)
-        bench.steps.wait_for("ended", 1, outcome="sold")
-        bench.sim.drop()
-        # The new session begins its ladder anew, at a profit beyond the first level.
-        bench.steps.wait_for("ignored", level=0)
-        bench.sim.set_profit(holding, 22)
-        bench.steps.wait_for("ended", 2, outcome="sold")
-    assert [item.level_index for item in bench.submitted] == [0, 1]
-    levels = [trade.level_index for trade in bench.sales()]
-    assert levels == [0, 1]
-    signalled = bench.sim.sent.of(ExitSignalWithTx)
-    sold = {item.level_index: item.tokens for item in bench.submitted}
-    assert sold[1] in [s.sell_tokens for s in signalled if s.level_index == 1]
+        for number, profit_pct in enumerate([12, 22, 32], start=1):
+            bench.sim.set_profit(holding, profit_pct)
+            bench.steps.wait_for("ended", number, outcome="sold")
+            if number < 3:
+                bench.sim.drop()
+                wait_for_opening(bench, number + 1)
+    sales = bench.sim.ledger.sales()
+    assert [sale.level_index for sale in sales] == [0, 1, 2]
+    asked_for = {
+        (s.level_index, s.sell_tokens or s.position_tokens)
+        for s in bench.sim.sent.of(ExitSignalWithTx)
+    }
+    assert {(sale.level_index, sale.tokens) for sale in sales} <= asked_for
+    if exit_state == "kept":
+        assert amounts(bench) == [250_000, 375_000, 375_000]
+        assert bench.sim.holdings() == ()
+
+
+def wait_for_opening(bench: Bench, count: int) -> None:
+    """Wait until the server has named the position on that many connections."""
+    bench.sim.wait_until(lambda: len(bench.sim.sent.of(PositionOpened)) >= count)
 
 
 def test_each_level_is_sold_once_over_restarts(bench: Bench, tmp_path: Path) -> None:

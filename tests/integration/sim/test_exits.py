@@ -262,6 +262,7 @@ def test_an_old_block_hash_expires(desk: Desk) -> None:
     assert desk.sim.ledger.sales() == ()
 
 
+@pytest.mark.slow
 def test_a_transaction_expires_for_certain(desk: Desk) -> None:
     """Seen good, then bad, and not landed: the client may build another one."""
     signed = desk.signed(desk.sim.buy(KEY.pubkey))
