@@ -31,7 +31,7 @@ from functools import partial
 from typing import Any, TypeVar, overload
 
 from lasersell.contrib.source import SETTING, source_of
-from lasersell.contrib.worker import EVENT_TYPES, StreamWorker, callback_failed
+from lasersell.contrib.worker import EVENT_TYPES, Failure, StreamWorker
 from lasersell.errors import ConfigurationError, LaserSellError, MissingExtraError
 from lasersell.session.callbacks import Callback
 from lasersell.session.events import StreamEvent
@@ -131,16 +131,16 @@ class LaserSell:
         worker: StreamWorker = found
         return worker
 
-    def _deliver(self, app: Flask, event: StreamEvent, session: Any) -> None:
+    def _deliver(self, app: Flask, event: StreamEvent, session: Any) -> list[Failure]:
+        failures: list[Failure] = []
         for callback, call in self._calls(app, event, session):
             try:
                 with app.app_context():
                     call()
             except Exception as error:
                 log.exception("the callback %r failed on a %s", callback, event.type)
-                if event.type != "callback_error":
-                    report = callback_failed(event, callback, error)
-                    self._deliver(app, report, session)
+                failures.append((callback, error))
+        return failures
 
     def _calls(
         self, app: Flask, event: StreamEvent, session: Any

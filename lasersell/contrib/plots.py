@@ -135,9 +135,9 @@ def plot_exit_latency(
         raise ConfigurationError("no exit signal was recorded; there is no plot")
     with _drawing(ax) as ax:
         ax.hist(ages, bins=bins, color=_LINES[0], alpha=0.85)
-        for share, name in ((0.5, "median"), (0.99, "99 %")):
+        for share, name, dashes in ((0.5, "median", "-"), (0.99, "99 %", "--")):
             at = float(ages.quantile(share))
-            ax.axvline(at, color=_TRAIL, linestyle="--", label=f"{name}: {at:.1f} ms")
+            ax.axvline(at, color=_TRAIL, linestyle=dashes, label=f"{name}: {at:.1f} ms")
         ax.set_xlabel("age of an exit signal when it arrived, ms")
         ax.set_ylabel(f"of {len(ages)} signals")
         ax.legend()

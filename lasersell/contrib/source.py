@@ -13,8 +13,14 @@ It is a table of tables, each with the arguments of what it configures:
 ``name_env = "VARIABLE"`` takes an argument from the environment. The API key is best left
 out, and so taken from ``LASERSELL_API_KEY``.
 
-``source`` says where the session comes from: ``stream``, the default, opens it in the one
-process that leads.
+``source`` says where the session comes from. ``stream``, the default, opens it in the one
+process that leads. ``relay`` gets it from a :class:`~lasersell.relay.Relay`, in every
+process, on any number of hosts; then there is one table instead of the others:
+
+* ``relay``: :meth:`RelaySession.connect <lasersell.relay.session.RelaySession.connect>`
+
+There each exit signal goes to one process, and to another one if a callback fails; all
+other events come to every process. ``"group": None`` sends every process everything.
 """
 
 from __future__ import annotations
@@ -28,6 +34,8 @@ import attrs
 
 from lasersell.contrib.worker import Connect, Source
 from lasersell.errors import ConfigurationError
+from lasersell.relay.link import RedisLink
+from lasersell.relay.session import RelaySession
 from lasersell.session.exclusive import hold
 from lasersell.session.session import StreamSession
 from lasersell.session.tables import (
@@ -46,7 +54,10 @@ __all__ = ["SETTING", "source_of"]
 SETTING = "LASERSELL"
 """The name of the setting."""
 
-_TABLES = ("source", "stream", "configure", "strategy", "mirror", "session")
+_TABLES = {
+    "stream": ("source", "stream", "configure", "strategy", "mirror", "session"),
+    "relay": ("source", "relay"),
+}
 
 
 def source_of(settings: Any, name: str) -> Source:
@@ -68,19 +79,15 @@ def source_of(settings: Any, name: str) -> Source:
         kind = type(settings).__name__
         raise ConfigurationError(f"{SETTING} must be a dict of tables, not {kind}")
     try:
-        check_names(settings, _TABLES)
-        return _make(settings)(settings, name)
+        source = settings.get("source", "stream")
+        if not isinstance(source, str) or source not in _SOURCES:
+            raise ConfigurationError(
+                f"source must be one of {', '.join(_SOURCES)}, not {source!r}"
+            )
+        check_names(settings, _TABLES[source])
+        return _SOURCES[source](settings, name)
     except ConfigurationError as error:
         raise ConfigurationError(f"{SETTING}: {error}") from error
-
-
-def _make(settings: Table) -> Callable[[Table, str], Source]:
-    source = settings.get("source", "stream")
-    if source not in _SOURCES:
-        raise ConfigurationError(
-            f"source must be one of {', '.join(_SOURCES)}, not {source!r}"
-        )
-    return _SOURCES[source]
 
 
 @attrs.frozen
@@ -129,4 +136,20 @@ def _stream(settings: Table, name: str) -> Source:
     )
 
 
-_SOURCES: Mapping[str, Callable[[Table, str], Source]] = {"stream": _stream}
+def _relay(settings: Table, name: str) -> Source:
+    arguments = arguments_of(RelaySession.connect, table_of(settings, "relay"), "relay")
+    # Connects to nothing yet, and knows a wrong URL.
+    RedisLink(arguments["url"], **(arguments.get("redis_options") or {})).close()
+
+    @contextmanager
+    def source(_stop: threading.Event) -> Iterator[Connect]:
+        # No lock: every process has its own session, and Redis shares out the signals.
+        yield lambda: RelaySession.connect(**{"group": name, **arguments})
+
+    return source
+
+
+_SOURCES: Mapping[str, Callable[[Table, str], Source]] = {
+    "stream": _stream,
+    "relay": _relay,
+}

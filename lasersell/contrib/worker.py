@@ -15,16 +15,23 @@ process, whatever their framework is.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Literal, Protocol, get_args
 
 from lasersell._clock import SYSTEM_CLOCK, Deadline
 from lasersell._threads import next_number, start_thread
-from lasersell.errors import ConcurrencyError, LaserSellError, SessionInUseError
+from lasersell.errors import (
+    ConcurrencyError,
+    LaserSellError,
+    MissingExtraError,
+    RelayVersionError,
+    SessionInUseError,
+)
 from lasersell.protocol.server import UnknownMessage
 from lasersell.session.events import CallbackError, EventMessage, StreamEvent
 from lasersell.stream.backoff import Backoff, Judge, Verdict
@@ -32,11 +39,12 @@ from lasersell.stream.backoff import Backoff, Judge, Verdict
 __all__ = [
     "EVENT_TYPES",
     "Connect",
+    "Deliver",
+    "Failure",
     "Session",
     "Source",
     "StreamWorker",
     "WorkerState",
-    "callback_failed",
     "start_workers",
     "stop_workers",
 ]
@@ -85,6 +93,11 @@ Entered, it waits until this process may have one, at most until the event is se
 it raises ``SessionInUseError``), and gives what opens it.
 """
 
+Failure = tuple[object, Exception]
+"""A callback, and what it raised."""
+Deliver = Callable[[StreamEvent, Any], Iterable[Failure]]
+"""Calls an application's callbacks with an event and its session; logs what fails."""
+
 _workers: weakref.WeakSet[StreamWorker] = weakref.WeakSet()
 
 
@@ -97,32 +110,36 @@ class StreamWorker:
 
     Args:
         load_source: Returns where the session comes from; called by each start.
-        deliver: Called with each event, one after the other, in a thread of ours. One
-            that raises is reported as an event ``callback_error``.
+        deliver: Called with each event, one after the other, in a thread of ours. What
+            it says has failed comes as ``callback_error`` events.
         finish: Called in that thread when it ends.
     """
 
     def __init__(
         self,
         load_source: Callable[[], Source],
-        deliver: Callable[[StreamEvent, Any], object],
+        deliver: Deliver,
         finish: Callable[[], object] = lambda: None,
     ) -> None:
         self._load_source = load_source
         self._deliver = deliver
         self._finish = finish
-        self._lead: _Lead | None = None
+        self._last_lead: _Lead | None = None
         _workers.add(self)
 
     def __repr__(self) -> str:
         return f"<StreamWorker, {self.state}>"
 
     @property
+    def _lead(self) -> _Lead | None:
+        """The last start, unless it was a parent's."""
+        lead = self._last_lead
+        return lead if lead is not None and lead.pid == os.getpid() else None
+
+    @property
     def state(self) -> WorkerState:
         """What it is doing, in this process."""
-        if self._lead is None:
-            return "idle"
-        return self._lead.state
+        return "idle" if self._lead is None else self._lead.state
 
     @property
     def error(self) -> LaserSellError | None:
@@ -145,6 +162,11 @@ class StreamWorker:
         # Not one for all: after a fork, the lock of a shared one may be held for ever.
         return threading.Event() if self._lead is None else self._lead.stop
 
+    @property
+    def _is_running(self) -> bool:
+        lead = self._lead
+        return lead is not None and lead.is_running and not lead.stop.is_set()
+
     def start(self) -> None:
         """
         Lead or stand by in a thread of our own, from now on; returns at once.
@@ -155,12 +177,11 @@ class StreamWorker:
             ConfigurationError: The settings are wrong.
             MissingExtraError: What they ask for is not installed.
         """
-        if self._lead is not None and self._lead.is_running:
+        if self._is_running:
             return
-        # Made anew: after a fork, locks of the parent's one may be held for ever.
         lead = _Lead(self._load_source(), self._deliver, self._finish)
         lead.start()
-        self._lead = lead
+        self._last_lead = lead
 
     def stop(self, timeout: float = STOP_TIMEOUT) -> None:
         """
@@ -169,8 +190,9 @@ class StreamWorker:
         Waits until a callback under way has ended, at most ``timeout`` seconds. Does
         nothing if it is not running.
         """
-        if self._lead is not None and self._lead.is_running:
-            self._lead.end(timeout)
+        lead = self._lead
+        if lead is not None:
+            lead.end(timeout)
 
     def run(self) -> None:
         """
@@ -180,22 +202,20 @@ class StreamWorker:
             LaserSellError: What ended the stream for good.
             ConcurrencyError: It runs already.
         """
-        if self._lead is not None and self._lead.is_running:
+        if self._is_running:
             raise ConcurrencyError("the worker of this process runs already")
         with _told_to_end():
-            self.start()
-            lead = self._lead
-            assert lead is not None, "it was started"
             try:
+                self.start()
                 # In pieces: a signal that comes just before a wait is seen after it.
-                while not lead.join(_LOOK_SEC):
+                while (lead := self._lead) is not None and not lead.join(_LOOK_SEC):
                     pass
             except KeyboardInterrupt:
                 log.info("stopping")
             finally:
                 self.stop()
-        if lead.error is not None:
-            raise lead.error
+        if self.error is not None:
+            raise self.error
 
 
 class _Lead:
@@ -211,9 +231,10 @@ class _Lead:
     def __init__(
         self,
         source: Source,
-        deliver: Callable[[StreamEvent, Any], object],
+        deliver: Deliver,
         finish: Callable[[], object],
     ) -> None:
+        self.pid = os.getpid()
         self.stop = threading.Event()
         self.state: WorkerState = "idle"
         self.error: LaserSellError | None = None
@@ -229,7 +250,7 @@ class _Lead:
 
     @property
     def is_running(self) -> bool:
-        """Whether its thread runs; threads of a parent do not."""
+        """Whether its thread runs."""
         return self._thread is not None and self._thread.is_alive()
 
     def join(self, timeout: float) -> bool:
@@ -278,14 +299,26 @@ class _Lead:
         try:
             if self.stop.is_set():
                 return
-            for name in ("*", CallbackError.type):
-                session.on(name, lambda event: self._deliver(event, session))
+            session.on("*", lambda event: self._hand_over(event, session))
             self.state = "leading"
             log.info("this process has the stream")
             session.run()
         finally:
             self.session = None
             session.close(timeout=STOP_TIMEOUT)
+
+    def _hand_over(self, event: StreamEvent, session: Session) -> None:
+        failures = list(self._deliver(event, session))
+        for callback, error in failures:
+            report = CallbackError(event, callback, error)
+            self._deliver(StreamEvent(report, event.handle, event.arrival), session)
+        if failures:
+            # For the session to know: a relay then has another process try.
+            raise _CallbackFailed(f"{len(failures)} of its callbacks failed")
+
+
+class _CallbackFailed(Exception):
+    """An application did not deal with an event."""
 
 
 def _connected(connect: Connect, stop: threading.Event) -> Session | None:
@@ -295,6 +328,8 @@ def _connected(connect: Connect, stop: threading.Event) -> Session | None:
     while not stop.is_set():
         try:
             return connect()
+        except (MissingExtraError, RelayVersionError):
+            raise
         except LaserSellError as error:
             if judge.judge(error, SYSTEM_CLOCK.monotonic()) is Verdict.FATAL:
                 raise
@@ -320,15 +355,6 @@ def _told_to_end() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def callback_failed(
-    event: StreamEvent, callback: object, error: Exception
-) -> StreamEvent:
-    """Return the event that reports a callback which raised."""
-    return StreamEvent(
-        CallbackError(event, callback, error), event.handle, event.arrival
-    )
 
 
 def start_workers() -> None:

@@ -32,7 +32,7 @@ CAPACITY = 16_384
 GATHER_SEC = 0.05
 """Seconds in which low events are gathered, for a thread switch each would cost more."""
 STOP_SEC = 1.0
-"""Seconds to wait for a call of a hook that is to stop."""
+"""Seconds that a hook which is to stop gets for what came before."""
 
 
 class Observation:
@@ -46,6 +46,9 @@ class Observation:
         self.hook = hook
         self.low = low
         """Whether it also gets the events of the low lane."""
+        self.until: int | None = None
+        """The number of events after which it stops; None while it does not."""
+        self.has_stopped = threading.Event()
         self._observers = observers
 
     def __repr__(self) -> str:
@@ -64,9 +67,9 @@ class Observation:
 
     def stop(self) -> None:
         """
-        Call the hook no more; again and again does no harm.
+        Call the hook no more, once it has seen what had come; again does no harm.
 
-        Waits for a call under way, 1 second at most, unless this is it.
+        Blocks for that, 1 second at most. Called by a hook it does not wait.
         """
         self._observers.remove(self)
 
@@ -116,7 +119,11 @@ class Observers:
 
     def has(self, observation: Observation) -> bool:
         """Tell whether a hook is called for what comes."""
-        return observation in self._observations and not self._lanes.ended
+        return (
+            observation in self._observations
+            and observation.until is None
+            and not self._lanes.ended
+        )
 
     def add(self, hook: Hook, *, low: bool) -> Observation:
         """
@@ -147,13 +154,22 @@ class Observers:
             raise
 
     def remove(self, observation: Observation) -> None:
-        """Call a hook no more, and wait for a call under way."""
+        """Call a hook no more, once it has seen what had come."""
+        with self._mutex:
+            thread = self._thread
+            observation.until = self._put
+        self._wake()
+        if thread is not None and thread is not threading.current_thread():
+            observation.has_stopped.wait(STOP_SEC)
+        self._drop(observation)
+        if not self._observations:
+            self._wake()
+            self._join(thread, STOP_SEC)
+
+    def _drop(self, observation: Observation) -> None:
         with self._mutex:
             self._set(tuple(o for o in self._observations if o is not observation))
-            thread = self._thread
-        self._wake()
-        if not self._observations:
-            self._join(thread, STOP_SEC)
+        observation.has_stopped.set()
 
     def join(self, timeout: float) -> None:
         """Wait for the thread of a session that has ended, unless this is it."""
@@ -205,14 +221,23 @@ class Observers:
         while True:
             # Looked at before the events: none comes after the end.
             ended = self._lanes.ended
+            self._drop_stopped()
             if self._events:
                 return True
             with self._mutex:
                 if ended or not self._observations:
+                    for observation in self._observations:
+                        observation.has_stopped.set()
                     self._lanes.tap = None
                     self._thread = None
                     return False
             self._sleep()
+
+    def _drop_stopped(self) -> None:
+        gone = self._put - len(self._events)
+        for observation in self._observations:
+            if observation.until is not None and observation.until <= gone:
+                self._drop(observation)
 
     def _sleep(self) -> None:
         # Who puts looks at this after it has put.

@@ -8,12 +8,11 @@ from typing import Any
 
 from django.conf import settings
 from django.db import close_old_connections, connections
-from django.dispatch import Signal
 
-from lasersell.contrib.django.signals import SIGNALS, callback_error
+from lasersell.contrib.django.signals import SIGNALS
 from lasersell.contrib.django.signals import event as any_event
 from lasersell.contrib.source import SETTING, source_of
-from lasersell.contrib.worker import Source, StreamWorker, callback_failed
+from lasersell.contrib.worker import Failure, Source, StreamWorker
 from lasersell.session.events import StreamEvent
 
 __all__ = ["deliver", "load_source", "worker"]
@@ -29,25 +28,25 @@ def load_source() -> Source:
     return source_of(getattr(settings, SETTING, None), settings.SETTINGS_MODULE)
 
 
-def deliver(event: StreamEvent, session: Any) -> None:
-    """Send the signals of an event; a receiver that raises is reported, not raised."""
+def deliver(event: StreamEvent, session: Any) -> list[Failure]:
+    """Send the signals of an event; Django logs what fails."""
+    kind = type(event.message)
+    failures: list[Failure] = []
     for signal in (SIGNALS.get(event.type), any_event):
         # Most events are updates of a profit, several a second.
-        if signal is not None and signal.has_listeners(type(event.message)):
-            _send(signal, event, session)
-
-
-def _send(signal: Signal, event: StreamEvent, session: Any) -> None:
-    close_old_connections()
-    try:
-        answers = signal.send_robust(type(event.message), event=event, session=session)
-    finally:
+        if signal is None or not signal.has_listeners(kind):
+            continue
         close_old_connections()
-    if event.type == "callback_error":
-        return  # a receiver for errors that fails itself is only logged
-    for receiver, answer in answers:
-        if isinstance(answer, Exception):
-            _send(callback_error, callback_failed(event, receiver, answer), session)
+        try:
+            answers = signal.send_robust(kind, event=event, session=session)
+        finally:
+            close_old_connections()
+        failures += [
+            (receiver, answer)
+            for receiver, answer in answers
+            if isinstance(answer, Exception)
+        ]
+    return failures
 
 
 # The connections are those of the worker's own thread, which ends.

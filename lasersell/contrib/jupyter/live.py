@@ -16,12 +16,12 @@ from IPython.core.getipython import get_ipython
 from IPython.core.interactiveshell import InteractiveShell
 
 from lasersell._threads import next_number, start_thread
-from lasersell.contrib.jupyter.html import page, table
+from lasersell.contrib.jupyter.html import page
 from lasersell.contrib.jupyter.views import (
     LINE_POINTS,
-    POSITION_HEADINGS,
     event_line,
     position_row,
+    positions_table,
     session_head,
 )
 from lasersell.errors import ConfigurationError
@@ -218,7 +218,7 @@ class LiveView:
 
     def _page(self, session: StreamSession, rows: list[str]) -> str:
         lines = "".join(event_line(event) for event in reversed(self._events.copy()))
-        return page(session_head(session), table(POSITION_HEADINGS, rows), lines)
+        return page(session_head(session), positions_table(rows), lines)
 
     def _publish(self, html: str, *, update: bool) -> None:
         # Not display(), which asks every formatter for every MIME type.

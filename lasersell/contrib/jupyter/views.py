@@ -25,19 +25,20 @@ from lasersell.session.session import StreamSession
 from lasersell.stream.stats import State, StreamStats
 
 __all__ = [
-    "POSITION_HEADINGS",
+    "LINE_POINTS",
     "event_html",
     "event_line",
     "position_html",
     "position_row",
     "positions_html",
+    "positions_table",
     "recorder_html",
     "session_head",
     "session_html",
     "stats_html",
 ]
 
-POSITION_HEADINGS = (
+_HEADINGS = (
     "position",
     "wallet",
     "",
@@ -67,7 +68,7 @@ _STATE_TONES: Mapping[State, Tone] = {
 def position_row(
     handle: PositionHandle, line: Sequence[float], deadline_sec: float | None
 ) -> str:
-    """Return the cells of one position, below :data:`POSITION_HEADINGS`."""
+    """Return the cells of one position, for :func:`positions_table`."""
     profit = handle.profit_units
     tone: Tone = "number" if not profit else "gain" if profit > 0 else "loss"
     return "".join(
@@ -110,9 +111,14 @@ def _positions(handles: Iterable[PositionHandle], session: StreamSession | None)
         position_row(handle, _recorded_line(handle), _deadline(session, handle))
         for handle in handles
     ]
+    return positions_table(rows)
+
+
+def positions_table(rows: list[str]) -> str:
+    """Return the rows of :func:`position_row` as a table."""
     if not rows:
         return '<p class="dim">no open positions</p>'
-    return table(POSITION_HEADINGS, rows)
+    return table(_HEADINGS, rows)
 
 
 def _deadline(session: StreamSession | None, handle: PositionHandle) -> float | None:

@@ -5,8 +5,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("IPython", reason="pip install 'lasersell[jupyter]'")
-
 from lasersell.contrib.jupyter import extension, live
 from lasersell.contrib.jupyter.extension import CellStreams
 from lasersell.errors import ConfigurationError

@@ -4,8 +4,6 @@ import re
 
 import pytest
 
-pytest.importorskip("IPython", reason="pip install 'lasersell[jupyter]'")
-
 from lasersell.contrib.jupyter.html import HEIGHT, WIDTH, escape, page, sparkline, table
 
 

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import attrs
-import pytest
-
-pytest.importorskip("IPython", reason="pip install 'lasersell[jupyter]'")
 
 from lasersell.contrib.jupyter.views import (
     event_html,

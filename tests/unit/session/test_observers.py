@@ -186,6 +186,40 @@ def test_a_stopped_hook_is_not_called_any_more(
     assert stopped.events == []
 
 
+def test_a_hook_that_stops_sees_what_had_come(
+    lanes: Lanes[StreamEvent], watched: Observers
+) -> None:
+    """Low events too, which are gathered first."""
+    for _ in range(20):
+        seen = Seen()
+        with watched.add(seen, low=True):
+            lanes.put([_high()], [_low()])
+            lanes.put([], [_low()])
+        assert len(seen.events) == 3
+
+
+def test_a_hook_that_stops_need_not_wait_for_silence(
+    lanes: Lanes[StreamEvent], watched: Observers
+) -> None:
+    """What comes after it asked to stop is not for it."""
+    observation = watched.add(Seen(), low=True)
+    silence = threading.Event()
+
+    def talk() -> None:
+        while not silence.is_set():
+            lanes.put([], [_low()])
+
+    talker = threading.Thread(target=talk)
+    talker.start()
+    try:
+        observation.stop()
+        assert observation.has_stopped.is_set()
+        assert not observation.is_active
+    finally:
+        silence.set()
+        talker.join()
+
+
 def test_a_hook_may_stop_itself(lanes: Lanes[StreamEvent], watched: Observers) -> None:
     """Without waiting for its own end."""
     done = threading.Event()
