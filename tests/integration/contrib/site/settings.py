@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from tests.integration.contrib.site.notes import WALLET
+from tests.integration.contrib.site.notes import tables
 
 _HERE = "tests.integration.contrib.site"
 
@@ -26,11 +26,7 @@ DATABASES = {
         "NAME": os.environ.get("TEST_DATABASE", ":memory:"),
     }
 }
-LASERSELL = {
-    "configure": {"wallet_pubkeys": [WALLET]},
-    "strategy": {"target_profit_pct": 5.0},
-    "session": {"wait_configured": 0},
-}
+LASERSELL = tables()
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
