@@ -8,6 +8,7 @@ be sent twice.
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -38,9 +39,6 @@ ANSWER_SEC = 3.0
 """How long an answer may take before Redis counts as away."""
 CONNECT_SEC = 3.0
 SCHEMES = ("redis", "rediss", "unix")
-
-_TLS_ALERT = "\\x15"
-"""How the client library quotes the first byte of a TLS alert that it took for an answer."""
 
 
 class RedisClock:
@@ -122,7 +120,12 @@ class RedisLink:
             RelayConnectError: It is not there, or does not let us in; see its subclasses.
             RelayVersionError: It is too old.
         """
-        about = self.execute("INFO", "server")
+        try:
+            about = self.execute("INFO", "server")
+        except RelayConnectError as error:
+            if type(error) is RelayConnectError and self._wants_tls():
+                raise self._tls_error("it was addressed without") from error
+            raise
         version = str(about.get("redis_version", "0"))
         parts = version.split(".")
         numbers = tuple(int(part) if part.isdigit() else 0 for part in parts[:2])
@@ -173,7 +176,11 @@ class RedisLink:
         return self._told(evaluate)
 
     def dedicated(self) -> RedisLink:
-        """Return a link with the same settings and a single connection of its own."""
+        """
+        Return a link with the same settings and connections of its own.
+
+        Used by one thread, it has one connection.
+        """
         link = object.__new__(RedisLink)
         link._redis = self._redis
         link.where = self.where
@@ -182,9 +189,7 @@ class RedisLink:
         own = type(pool)(
             connection_class=pool.connection_class, **pool.connection_kwargs
         )
-        link._client = self._redis.Redis(
-            connection_pool=own, single_connection_client=True
-        )
+        link._client = self._redis.Redis(connection_pool=own)
         return link
 
     def let_go(self, connection: int | None) -> None:
@@ -217,13 +222,35 @@ class RedisLink:
                 f"Redis at {self.where} refused the user or the password ({text}); put "
                 "the right ones into the URL, as in redis://user:password@host:6379/0"
             )
-        if _is_tls_trouble(error, text):
-            return RelayTlsError(
-                f"TLS with Redis at {self.where} failed ({text}); use rediss:// only "
-                "where Redis speaks TLS, redis:// only where it does not, and "
-                "ssl_ca_certs=... for a certificate of your own authority"
-            )
+        if _is_tls_trouble(error):
+            return self._tls_error(text)
         return RelayConnectError(f"Redis at {self.where} cannot be used: {text}")
+
+    def _tls_error(self, why: str) -> RelayTlsError:
+        return RelayTlsError(
+            f"TLS with Redis at {self.where} failed ({why}); use rediss:// only where "
+            "Redis speaks TLS, redis:// only where it does not, and ssl_ca_certs=... for "
+            "a certificate of your own authority"
+        )
+
+    def _wants_tls(self) -> bool:
+        """Tell whether a Redis that hung up on plain text does a TLS handshake."""
+        settings = self._client.connection_pool.connection_kwargs
+        address = (settings.get("host", "localhost"), settings.get("port", 6379))
+        if "path" in settings:
+            return False
+        # Nothing is sent over it, so it does not matter who is there.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        try:
+            with (
+                socket.create_connection(address, CONNECT_SEC) as sock,
+                context.wrap_socket(sock),
+            ):
+                return True
+        except OSError:
+            return False
 
 
 def _import_redis() -> Any:
@@ -254,10 +281,11 @@ def _where(url: object) -> str:
     return f"{parts.hostname}:{port or 6379}"
 
 
-def _is_tls_trouble(error: BaseException, text: str) -> bool:
+def _is_tls_trouble(error: BaseException) -> bool:
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, ssl.SSLError):
+        # One that waits for more of what it takes for a command times out.
+        if isinstance(seen, ssl.SSLError) or "handshake operation" in str(seen):
             return True
         seen = seen.__cause__ or seen.__context__
-    return "SSL" in text or ("Protocol" in text and _TLS_ALERT in text)
+    return False

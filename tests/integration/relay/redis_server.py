@@ -35,14 +35,17 @@ class RedisServer:
 
     Args:
         directory: Where it keeps its files, and what it says.
+        answers_at: The port, where the options say it otherwise; None takes a free one.
         options: Settings of redis.conf, with ``_`` for ``-``.
     """
 
-    def __init__(self, directory: Path, **options: Any) -> None:
+    def __init__(
+        self, directory: Path, *, answers_at: int | None = None, **options: Any
+    ) -> None:
         program = shutil.which("redis-server")
         if program is None:
             pytest.skip("no redis-server: apt-get install redis-server")
-        self.port = free_port()
+        self.port = answers_at or free_port()
         given = {
             "port": self.port,
             "bind": "127.0.0.1",
@@ -71,23 +74,34 @@ class RedisServer:
             self._process = subprocess.Popen(
                 self._command, stdout=output, stderr=subprocess.STDOUT
             )
+        try:
+            self._await_answer(self._process)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _await_answer(self, process: subprocess.Popen[bytes]) -> None:
         deadline = Deadline(PATIENCE)
         tick = threading.Event()
         while not self._answers():
             assert not deadline.has_passed(), self._log.read_text()
-            assert self._process.poll() is None, self._log.read_text()
+            assert process.poll() is None, self._log.read_text()
             # Redis tells nobody that it is ready.
             tick.wait(0.02)
 
     def _answers(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 1.0) as probe:
-                probe.settimeout(1.0)
-                probe.sendall(b"PING\r\n")
-                answer = probe.recv(64)
+            probe = socket.create_connection(("127.0.0.1", self.port), 1.0)
         except OSError:
             return False
-        # One that wants a password or TLS answers too; one that loads says -LOADING.
+        with probe:
+            probe.settimeout(1.0)
+            probe.sendall(b"PING\r\n")
+            try:
+                answer = probe.recv(64)
+            except ConnectionResetError:
+                return True  # it wants TLS
+        # One that wants a password answers too; one that loads says so.
         return not answer.startswith(b"-LOADING")
 
     def kill(self) -> None:
