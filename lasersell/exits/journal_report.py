@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import attrs
 
 from lasersell.errors import ConfigurationError
-from lasersell.exits.journal import open_for_reading
+from lasersell.exits.journal_file import open_for_reading
 
 __all__ = [
     "AttemptReport",

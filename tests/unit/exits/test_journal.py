@@ -20,8 +20,8 @@ from lasersell.exits.journal import (
     DuplicateAttempt,
     Journal,
     SignalRecord,
-    open_for_reading,
 )
+from lasersell.exits.journal_file import open_for_reading
 from lasersell.exits.transaction import SignedTransaction
 from lasersell.protocol.server import MirrorBuySignal, PositionOpened
 from tests.clock import FakeClock
