@@ -124,6 +124,35 @@ def test_a_replay_at_ten_times_the_speed_is_the_same_session(tmp_path: Path) -> 
     assert low[:most] == _lane(live, low=True)[:most]
 
 
+def test_a_recording_of_a_replay_is_the_recording(tmp_path: Path) -> None:
+    """Frame by frame, in order and over two connections, a replay says what was said."""
+    live, again = tmp_path / "live.gz", tmp_path / "again.gz"
+    with (
+        SimServer(seed=3, pnl_flush_ms=10, trade_ticks=True) as sim,
+        Recorder(live, sim.url) as recorder,
+    ):
+        sim.buy(WALLET)
+        for code in (1012, 1000):
+            client = Foreign(recorder.url, "k")
+            client.configure()
+            for _ in range(20):
+                client.recv_type("pnl_update")
+            sim.drop(code)
+            assert client.close_code() == code
+            client.hang_up()
+            sim.wait_for_connections(0)
+    with Replay(live, speed=10) as replay, Recorder(again, replay.url) as recorder:
+        for code in (1012, 1000):
+            client = Foreign(recorder.url, "k")
+            client.configure()
+            assert client.close_code() == code
+            client.hang_up()
+        replay.wait_until_played()
+    said = [c.texts("server") for c in Recording.load(live).connections]
+    assert len(said[0]) > 40
+    assert [c.texts("server") for c in Recording.load(again).connections] == said
+
+
 # --- how it is served ---------------------------------------------------------
 
 
