@@ -47,6 +47,7 @@ BLOCK = 1_200
 TICK = 0.001
 """Seconds between two writes of a steady rate."""
 _RANDOM_SEED = 7
+_OPENED_TOGETHER = 20
 
 
 class Gone(Exception):
@@ -198,17 +199,25 @@ def _answer(peer: Peer) -> None:
 def _deadlines(peer: Peer) -> None:
     """Open many positions, and see how late after the deadline each exit is asked for."""
     due: dict[str, int] = {}
-    for first in range(0, peer.work.exits, 100):
-        batch = [position_opened(i + 2) for i in range(first, first + 100)]
-        peer.send(b"".join(map(text_frame, batch)))
-        at = time.monotonic_ns() + int(peer.work.seconds * 1e9)
-        due |= {message["token_account"]: at for message in batch}
     late: list[float] = []
-    while len(late) < peer.work.exits:
-        for message in peer.receive(None):
+
+    def take(messages: list[dict[str, Any]]) -> None:
+        for message in messages:
             at = due.pop(message.get("token_account", ""), 0)
             if at:
                 late.append((peer.received_at - at) / 1e6)
+
+    next_at = time.monotonic_ns()
+    for first in range(0, peer.work.exits, _OPENED_TOGETHER):
+        batch = [position_opened(first + i + 2) for i in range(_OPENED_TOGETHER)]
+        peer.send(b"".join(map(text_frame, batch)))
+        at = time.monotonic_ns() + int(peer.work.seconds * 1e9)
+        due |= {message["token_account"]: at for message in batch}
+        next_at += int(_OPENED_TOGETHER * peer.work.interval_ms * 1e6)
+        while (left := next_at - time.monotonic_ns()) > 0:
+            take(peer.receive(left / 1e9))
+    while len(late) < peer.work.exits:
+        take(peer.receive(None))
     peer.run.finish(**spread(late, "ms"))
 
 

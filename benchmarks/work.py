@@ -30,7 +30,7 @@ class Work:
         mixed: Whether frames are of every type in turn, not ``pnl_update`` only.
         pnl_rate: ``pnl_update`` a second, under the exit signals.
         exits: Exit signals.
-        interval_ms: Mean time between two exit signals, or two commands.
+        interval_ms: Mean time between two exit signals, commands, or positions opened.
         step_ms: How long the consumer takes for each event.
         busy_threads: Pure-Python threads that compute all the time in the client.
         repeats: How often a job repeats what it measures.

@@ -40,6 +40,7 @@ CASES = (
             Budget(of="view_cpu_pct", most=10.0, words="10 % of one core"),
             Budget(of="delay_p99_us", most=5_000, words="5 ms later, p99"),
         ),
+        most_rounds=1,
         quick=_QUICK,
     ),
     Case(
@@ -54,6 +55,7 @@ CASES = (
         },
         clients=("lasersell",),
         budgets=(Budget(of="scrape_p99_us", most=5_000, words="a scrape: 5 ms"),),
+        most_rounds=1,
         quick=_QUICK,
     ),
 )

@@ -40,6 +40,9 @@ __all__ = ["DeadlineSettings", "SessionCore"]
 
 Events = list[StreamEvent]
 
+ASKED_TOGETHER = 100
+"""Exits asked for in one step: of very many, the first must not wait for the last."""
+
 
 @attrs.frozen(kw_only=True)
 class DeadlineSettings:
@@ -266,11 +269,13 @@ class SessionCore:
 
     def _ask_for_exits(self, handles: list[PositionHandle]) -> None:
         stream = self._attached()
-        with stream.intent_lock:
-            messages = [self._ask_for_exit(handle) for handle in handles]
-            # Still under the lock: the connection that was looked at is the one
-            # that is written to, or none.
-            stream.post(*(message for message in messages if message is not None))
+        for first in range(0, len(handles), ASKED_TOGETHER):
+            with stream.intent_lock:
+                some = handles[first : first + ASKED_TOGETHER]
+                messages = [self._ask_for_exit(handle) for handle in some]
+                # Still under the lock: the connection that was looked at is the one
+                # that is written to, or none.
+                stream.post(*(message for message in messages if message is not None))
 
     def _ask_for_exit(self, handle: PositionHandle) -> RequestExitSignal | None:
         stream = self._attached()

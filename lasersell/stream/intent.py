@@ -11,7 +11,9 @@ Not thread-safe: its owner guards it with a lock. ``now`` is monotonic seconds.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterator
+from itertools import count
 
 import attrs
 
@@ -36,6 +38,8 @@ from lasersell.stream.recognition import TOMBSTONE_SEC, Recognition, is_about
 __all__ = ["HoldSettings", "Intent"]
 
 MOST_ASKS = 3
+HEAP_SLACK = 64
+"""Times that no longer hold which may stay on the heap beyond as many as do."""
 
 Report = CommandExpired | ExitRequestUnanswered
 
@@ -116,6 +120,12 @@ class Intent:
         self._accounts: dict[int, str] = {}
         self._requests: dict[str, _ExitRequest] = {}
         self._mirror_results: dict[str, tuple[bool, float]] = {}
+        # When each request is due, so that a look does not walk through all of them.
+        # A time that no longer holds is skipped when it comes up.
+        self._times: list[tuple[float, int, str]] = []
+        self._times_while_live: bool | None = None
+        """Whether they are those of a live stream; None: to be made anew."""
+        self._sequence = count()
 
     # The session's settings
 
@@ -260,6 +270,7 @@ class Intent:
             if by_deadline:
                 request.slippage_bps = former.slippage_bps
         self._requests[token_account] = request
+        self._note_time(token_account)
         return self._ask(token_account, request, now) if is_live else None
 
     def exit_not_sent(self, token_account: str) -> None:
@@ -273,6 +284,7 @@ class Intent:
         if request is None:
             return
         request.asks = max(0, request.asks - 1)
+        self._note_time(token_account)
         if request.is_held:
             try:
                 self._check_room(0)
@@ -282,6 +294,7 @@ class Intent:
 
     def cancel_deadlines(self) -> None:
         """Forget the exits that only deadlines asked for."""
+        self._times_while_live = None
         for account, request in list(self._requests.items()):
             request.by_deadline = False
             if not request.by_user:
@@ -357,6 +370,7 @@ class Intent:
 
     def disconnected(self) -> None:
         """Take note that ids mean nothing any more."""
+        self._times_while_live = None
         self._accounts.clear()
         for holding in self._holdings.values():
             if holding.is_here:
@@ -382,14 +396,12 @@ class Intent:
     def next_due(self, *, is_live: bool) -> float | None:
         """Return when :meth:`due` has something to do; None if nothing waits."""
         times = [
-            at
-            for account, request in self._requests.items()
-            if (at := self._due_at(account, request, is_live)) is not None
-        ]
-        times += [
             since if is_live else since + self._hold.max_age
             for _, since in self._mirror_results.values()
         ]
+        first = self._first_due(is_live)
+        if first is not None:
+            times.append(first[0])
         return min(times, default=None)
 
     def due(
@@ -398,10 +410,9 @@ class Intent:
         """Return what to tell the server by now, and what is given up."""
         asks: list[ClientMessage] = []
         reports: list[Report] = []
-        for account, request in list(self._requests.items()):
-            at = self._due_at(account, request, is_live)
-            if at is None or now < at:
-                continue
+        while (first := self._first_due(is_live)) is not None and first[0] <= now:
+            account = first[2]
+            request = self._requests[account]
             if request.by_deadline or 0 < request.asks < MOST_ASKS:
                 asks.append(self._ask(account, request, now))
             else:
@@ -432,6 +443,7 @@ class Intent:
     def _name(self, holding: _Holding, message: PositionOpened) -> None:
         holding.opened, holding.is_here, holding.is_closed = message, True, False
         self._accounts[message.position_id] = message.token_account
+        self._note_time(message.token_account)
 
     def _account_named(self, frame: PositionClosed | ExitSignalWithTx) -> str | None:
         """
@@ -502,6 +514,7 @@ class Intent:
     ) -> RequestExitSignal:
         request.asks += 1
         request.since = now
+        self._note_time(account)
         return self._message(account, request)
 
     @staticmethod
@@ -529,6 +542,32 @@ class Intent:
             return request.since + self._hold.max_age
         if is_live and self.is_here(account):
             return request.since + self._hold.retry_after
+        return None
+
+    def _note_time(self, account: str) -> None:
+        """Note when a request is due, after anything that moves that."""
+        request = self._requests.get(account)
+        if request is None or self._times_while_live is None:
+            return
+        if len(self._times) > 2 * len(self._requests) + HEAP_SLACK:
+            self._times_while_live = None
+            return
+        at = self._due_at(account, request, self._times_while_live)
+        if at is not None:
+            heapq.heappush(self._times, (at, next(self._sequence), account))
+
+    def _first_due(self, is_live: bool) -> tuple[float, int, str] | None:
+        if self._times_while_live is not is_live:
+            self._times.clear()
+            self._times_while_live = is_live
+            for account in self._requests:
+                self._note_time(account)
+        while self._times:
+            at, _, account = self._times[0]
+            request = self._requests.get(account)
+            if request is not None and self._due_at(account, request, is_live) == at:
+                return self._times[0]
+            heapq.heappop(self._times)
         return None
 
     def _check_room(self, more: int) -> None:
