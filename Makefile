@@ -9,7 +9,7 @@ ROUNDS ?= 3
 CHECKED := lasersell pytest_lasersell.py tests examples $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo typescript test test-all test-slow stress check format coverage bench profile conformance soak clean
+.PHONY: help demo typescript test test-all test-slow stress check format coverage bench profile conformance soak screens clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ conformance: $(READY) ## Have the Autobahn test suite judge the transport, where
 
 soak: $(READY) ## Run a stream under load on every CPython here, MINUTES=10 in all
 	@$(BIN)/python -m tests.soak.soak $(or $(MINUTES),10)
+
+screens: $(READY) ## Draw the screens of the documentation anew, where tmux is
+	@$(BIN)/python -m tests.screens.draw
 
 clean: ## Remove .venv and everything that tools left behind
 	rm -rf $(VENV) $(VENV)-* build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache

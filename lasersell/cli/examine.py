@@ -302,7 +302,7 @@ class Examination:
             return self._rejection(error)
         except StreamError as error:
             return _refused("handshake", error)
-        order = "hello_ok first, then configure, as the specification says"
+        order = "hello_ok first, as the specification says"
         if self._greeting.hello_waited:
             order = "hello_ok only after configure, as the deployed service does"
         finding = self._timed("handshake", order, started)
@@ -459,10 +459,9 @@ def _issuer(certificate: object) -> str:
 
 def _limits_in_words(limits: Limits) -> str:
     facts = (
-        (limits.max_sessions_per_api_key, "sessions per key"),
-        (limits.max_wallets_per_session, "wallets per session"),
-        (limits.max_positions_per_wallet, "positions per wallet"),
-        (limits.max_positions_per_session, "positions per session"),
+        (limits.max_sessions_per_api_key, "sessions"),
+        (limits.max_wallets_per_session, "wallets"),
+        (limits.max_positions_per_wallet, "positions each"),
+        (limits.max_positions_per_session, "in all"),
     )
-    told = [f"{number} {what}" for number, what in facts if number]
-    return ", ".join([*told, f"profits every {limits.pnl_flush_ms} ms"])
+    return ", ".join(f"{number} {what}" for number, what in facts if number)

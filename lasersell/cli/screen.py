@@ -195,9 +195,11 @@ class Screen:
         shown = self._rows[first : first + row_count]
         for row in shown:
             is_selected = row.token_account == self._selected
+            history = self._histories.get(row.token_account, deque())
+            # Reversed, colours would be those of what is behind the text.
             table.add_row(
                 "▸" if is_selected else "",
-                *_cells(row, self._histories.get(row.token_account, deque())),
+                *_cells(row, history, is_coloured=not is_selected),
                 style="reverse" if is_selected else "",
             )
         if not shown:
@@ -288,9 +290,14 @@ def _profits(rows: tuple[PositionRow, ...]) -> list[str]:
     ]
 
 
-def _cells(row: PositionRow, history: deque[float]) -> list[str | Text]:
-    tint = "" if not row.profit_units else "green" if row.profit_units > 0 else "red"
+def _cells(
+    row: PositionRow, history: deque[float], *, is_coloured: bool
+) -> list[str | Text]:
     trend = row.liquidity_trend or ""
+    tint = trend_tint = ""
+    if is_coloured:
+        tint = _tint(row.profit_units or 0)
+        trend_tint = _TREND_STYLES.get(trend, "")
     return [
         _clean(row.name),
         _span(row.age_sec),
@@ -301,10 +308,16 @@ def _cells(row: PositionRow, history: deque[float]) -> list[str | Text]:
         Text(sparkline(history), style=tint),
         Text(
             f"{_TREND_ARROWS.get(trend, '')} {_clean(trend)}".strip(),
-            style=_TREND_STYLES.get(trend, ""),
+            style=trend_tint,
         ),
         "watch" if row.is_watched else _STATUS_WORDS[row.status],
     ]
+
+
+def _tint(profit_units: int) -> str:
+    if profit_units == 0:
+        return ""
+    return "green" if profit_units > 0 else "red"
 
 
 def _amount(row: PositionRow) -> str:
@@ -320,9 +333,8 @@ def _events(events: tuple[EventLine, ...], number: int) -> list[Text]:
     lines = []
     for event in events[-number:]:
         at = datetime.fromtimestamp(event.at_ms / 1000, timezone.utc).astimezone()
-        text = Text(f"{at:%H:%M:%S} ", style="dim")
-        text.append(_clean(event.text), _KIND_STYLES[event.kind] or "not dim")
-        lines.append(text)
+        told = (_clean(event.text), _KIND_STYLES[event.kind])
+        lines.append(Text.assemble((f"{at:%H:%M:%S} ", "dim"), told))
     return lines + [Text() for _ in range(number - len(lines))]
 
 

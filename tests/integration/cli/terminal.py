@@ -43,13 +43,18 @@ class Terminal:
 
     def __init__(self, path: Path, environ: dict[str, str]) -> None:
         self._socket = path / "tmux"
-        self._environ = {**os.environ, **environ, "TERM": "screen-256color"}
+        self._environ = {
+            **os.environ,
+            **environ,
+            "TERM": "screen-256color",
+            "PS1": "$ ",
+        }
         self._stop = threading.Event()
 
     def __enter__(self) -> Terminal:
         self._tmux(
             *("-f", os.devnull, "new-session", "-d", "-x", "80", "-y", "24"),
-            "exec sh",
+            "exec bash --norc --noprofile",
         )
         self.wait_for(str.strip)
         return self
@@ -71,6 +76,11 @@ class Terminal:
     def screen(self) -> str:
         """What is on the screen now."""
         return self._tmux("capture-pane", "-p")
+
+    @property
+    def picture(self) -> str:
+        """What is on the screen now, with the escape sequences that colour it."""
+        return self._tmux("capture-pane", "-p", "-e")
 
     def is_as_it_was(self) -> bool:
         """Whether the cursor is shown, and the screen is the one of the shell."""

@@ -72,7 +72,7 @@ def test_a_good_server_is_ok_in_every_line(run: Run, server: SimServer) -> None:
     assert "hello_ok first" in found["handshake"]["text"]
     assert "tier_" in found["API"]["text"]
     assert WALLET in found["wallets"]["text"]
-    assert "5 sessions per key" in found["limits"]["text"]
+    assert "5 sessions, 10 wallets" in found["limits"]["text"]
 
 
 def test_a_person_reads_a_line_each_and_the_sum(run: Run, server: SimServer) -> None:
