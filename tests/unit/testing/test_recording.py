@@ -69,6 +69,22 @@ def test_secrets_are_not_in_the_file(path: Path) -> None:
     assert text.count("[removed]") == 2
 
 
+def test_half_a_frame_of_a_client_is_not_in_the_file(path: Path) -> None:
+    """A secret in it would be masked, with the mask beside it."""
+    writer = RecordingWriter(path)
+    writer.opened(1, Answer(101))
+    masked = bytes(c ^ 0x55 for c in b"s3cret")
+    half = Frame(None, b"\x81\xff\x55\x55\x55\x55" + masked)
+    writer.frames(1, "client", [half])
+    writer.frames(1, "server", [half])
+    writer.close()
+    (connection,) = Recording.load(path).connections
+    assert [entry.frame.payload for entry in connection.frames] == [
+        b"[removed]",
+        half.payload,
+    ]
+
+
 def test_an_empty_secret_removes_nothing(path: Path) -> None:
     """A client without a key does not spoil the file."""
     writer = RecordingWriter(path)
