@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from typing import Any
 
 import attrs
 import pytest
@@ -272,6 +273,25 @@ def test_a_malformed_message_is_an_error_and_no_end(text: str, problem: str) -> 
         assert problem in error["message"]
         client.send("ping", client_time_ms=1)
         assert client.recv()["type"] == "pong"
+
+
+@pytest.mark.parametrize(
+    "wallets",
+    [
+        {"wallet_pubkeys": [WALLET]},
+        {"wallet_pubkeys": WALLET},
+        {"wallet_pubkey": WALLET},
+    ],
+)
+def test_old_spellings_are_understood(wallets: dict[str, Any]) -> None:
+    """One wallet needs no list, nor its later name, and sell_now asks for an exit."""
+    with SimServer(clock=ManualClock()) as sim, connected(sim) as client:
+        holding = sim.buy(WALLET)
+        strategy = {"target_profit_pct": 5, "stop_loss_pct": 0}
+        client.send("configure", **wallets, strategy=strategy)
+        client.recv_type("position_opened")
+        client.send("sell_now", token_account=holding.token_account)
+        assert client.recv()["reason"] == "sell_now"
 
 
 def test_a_binary_frame_is_an_error() -> None:
