@@ -16,6 +16,7 @@ _EXPECTED = {
     "callbacks.py": ["opened: ", "exit: "],
     "change_strategy.py": ["SIM1 open", "exit with +"],
     "deadline_exits.py": ["opened: ", "exit: "],
+    "otel_spans.py": ['"name": "exit"', '"status_code": "UNSET"'],
     "raw_client.py": ["session 1", "asking for its exit", "exit by sell_now: "],
     "recv_loop.py": ["opened SIM1: ", "exit by target_profit, profit ", "sign and "],
     "split_lanes.py": ["profit ", "exit by target_profit"],
