@@ -17,21 +17,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import attrs
-
 from lasersell._clock import Clock, Deadline
 from lasersell._mailbox import Mailbox
 from lasersell._threads import next_number, start_thread
 from lasersell.errors import LaserSellError
+from lasersell.exits.auto_accounts import Account, Accounts
 from lasersell.exits.auto_events import AutoExitEvent, EventType, Reporter
 from lasersell.exits.auto_plan import (
-    AccountPlan,
     Ask,
     Attempt,
     AutoExitSettings,
     Conditions,
     End,
-    Holding,
     Look,
     Resend,
     Sale,
@@ -50,9 +47,7 @@ from lasersell.exits.auto_work import (
 )
 from lasersell.exits.journal import (
     DuplicateAttempt,
-    HoldingRecord,
     Journal,
-    SaleRecord,
     SignalRecord,
     Source,
 )
@@ -65,7 +60,6 @@ from lasersell.protocol.server import (
 from lasersell.session.events import StreamEvent
 from lasersell.session.positions import PositionHandle
 from lasersell.stream.lifecycle import Connected, PositionLost
-from lasersell.stream.recognition import Recognition
 
 __all__ = ["EVENT_TYPES", "AutoExitLoop"]
 
@@ -81,31 +75,8 @@ EVENT_TYPES = (
 )
 """The events of a session that an auto-exit wants."""
 
-FORGET_AFTER_SEC = 600.0
-"""How long a position that is gone is remembered, so that a late signal is known as one."""
-BALANCES_KEPT = 1024
 KILL_FILE_INTERVAL = 1.0
 """Seconds between two looks for the end of a kill switch that is a file."""
-
-
-@attrs.define(eq=False)
-class _Account:
-    """One token account: its plan, and what goes on."""
-
-    key: str
-    plan: AccountPlan
-    record: HoldingRecord
-    """What the account holds, as the journal has it."""
-    handle: PositionHandle | None = None
-    """The live position; None while the stream has not named it."""
-    is_busy: bool = False
-    """Whether a thread does something for it."""
-    due: float | None = None
-    """When to look again, monotonic seconds."""
-    gone_at: float | None = None
-    """Since when the position is closed or lost."""
-    backlog: list[Attempt] = attrs.Factory(list)
-    """Further attempts of an earlier run that may still land."""
 
 
 class AutoExitLoop:
@@ -141,9 +112,7 @@ class AutoExitLoop:
         self._kill_file = kill_file
         self._clock = clock
         self._mailbox: Mailbox[Callable[[], None]] = Mailbox()
-        self._accounts: dict[str, _Account] = {}
-        # Of accounts that no position is known of yet.
-        self._balances: dict[str, BalanceUpdate] = {}
+        self._accounts = Accounts(journal, settings, clock)
         self._is_paused_by_hand = False
         self._was_paused = False
         self._stop_by: Deadline | None = None
@@ -248,14 +217,14 @@ class AutoExitLoop:
     def _under_way(self) -> bool:
         return any(
             account.is_busy or account.plan.attempt is not None
-            for account in list(self._accounts.values())
+            for account in self._accounts
         )
 
     def _patience(self) -> float | None:
         now = self._clock.monotonic()
         waits = [
             max(0.0, account.due - now)
-            for account in self._accounts.values()
+            for account in self._accounts
             if account.due is not None and not account.is_busy
         ]
         if self._was_paused and self._kill_file is not None:
@@ -274,12 +243,12 @@ class AutoExitLoop:
         self._look_at_all()
 
     def _look_at_all(self) -> None:
-        for account in list(self._accounts.values()):
+        for account in self._accounts:
             self._advance(account)
 
     def _look_at_due(self) -> None:
         now = self._clock.monotonic()
-        for account in list(self._accounts.values()):
+        for account in self._accounts:
             if account.due is not None and account.due <= now:
                 self._advance(account)
 
@@ -294,14 +263,14 @@ class AutoExitLoop:
             has_api=self._broker.has_api,
         )
 
-    def _advance(self, account: _Account) -> None:
+    def _advance(self, account: Account) -> None:
         """Start what is to be done next for an account, if nothing is being done."""
         try:
             self._take_steps(account)
         except Exception:
             log.exception("a step of the auto-exit failed")
 
-    def _take_steps(self, account: _Account) -> None:
+    def _take_steps(self, account: Account) -> None:
         while not account.is_busy:
             step = account.plan.next_step(self._conditions())
             account.due = step.at if isinstance(step, WaitUntil) else None
@@ -320,7 +289,7 @@ class AutoExitLoop:
             else:
                 return
 
-    def _work(self, account: _Account, work: Callable[[], None]) -> None:
+    def _work(self, account: Account, work: Callable[[], None]) -> None:
         account.is_busy = True
 
         def run() -> None:
@@ -341,7 +310,7 @@ class AutoExitLoop:
             log.exception("no thread for a step of the auto-exit")
             run()
 
-    def _free(self, account: _Account) -> None:
+    def _free(self, account: Account) -> None:
         account.is_busy = False
         self._advance(account)
 
@@ -351,7 +320,7 @@ class AutoExitLoop:
 
     # Steps, each in a thread of its own
 
-    def _submit(self, account: _Account, sale: Sale, signal: Signal) -> None:
+    def _submit(self, account: Account, sale: Sale, signal: Signal) -> None:
         offer: Offer = signal.payload
         try:
             signed = offer.sign(self._broker.signer)
@@ -368,7 +337,7 @@ class AutoExitLoop:
         self._tell(self._begun, account, attempt)
         self._tell(self._sent, account, attempt, self._broker.send(attempt))
 
-    def _is_wanted(self, account: _Account, signal: Signal) -> bool:
+    def _is_wanted(self, account: Account, signal: Signal) -> bool:
         # Signing may have taken time; another look costs none.
         age = self._clock.monotonic() - signal.born_at
         return (
@@ -377,13 +346,13 @@ class AutoExitLoop:
             and not self.is_paused
         )
 
-    def _resend(self, account: _Account, attempt: Attempt) -> None:
+    def _resend(self, account: Account, attempt: Attempt) -> None:
         self._tell(self._resent, account, attempt, self._broker.send(attempt))
 
-    def _look(self, account: _Account, attempt: Attempt) -> None:
+    def _look(self, account: Account, attempt: Attempt) -> None:
         self._tell(self._looked, account, attempt, self._broker.look(attempt))
 
-    def _ask(self, account: _Account, ask: Ask) -> None:
+    def _ask(self, account: Account, ask: Ask) -> None:
         sale, handle = ask.sale, account.handle
         account.plan.asked(sale, self._clock.monotonic())
         if ask.source is None:
@@ -402,13 +371,13 @@ class AutoExitLoop:
             work = partial(self._ask_api, account, ask, handle)
         self._work(account, work)
 
-    def _ask_stream(self, account: _Account, ask: Ask, handle: PositionHandle) -> None:
+    def _ask_stream(self, account: Account, ask: Ask, handle: PositionHandle) -> None:
         try:
             self._broker.ask_stream(handle.token_account, ask.slippage_bps)
         except LaserSellError as error:
             self._tell(self._ask_failed, account, ask.sale, error)
 
-    def _ask_api(self, account: _Account, ask: Ask, handle: PositionHandle) -> None:
+    def _ask_api(self, account: Account, ask: Ask, handle: PositionHandle) -> None:
         asked_at = self._clock.monotonic()
         try:
             offer = self._broker.ask_api(ask.sale, handle, ask.slippage_bps)
@@ -419,10 +388,10 @@ class AutoExitLoop:
 
     # What came of them, in the thread
 
-    def _begun(self, account: _Account, attempt: Attempt) -> None:
+    def _begun(self, account: Account, attempt: Attempt) -> None:
         account.plan.begun(attempt)
 
-    def _sent(self, account: _Account, attempt: Attempt, sent: Sent) -> None:
+    def _sent(self, account: Account, attempt: Attempt, sent: Sent) -> None:
         if sent.taken_by is not None:
             self._report_attempt("submitted", account, attempt, target=sent.taken_by)
             return
@@ -438,7 +407,7 @@ class AutoExitLoop:
         )
         self._give_up_attempt(account, attempt, dead)
 
-    def _resent(self, account: _Account, attempt: Attempt, sent: Sent) -> None:
+    def _resent(self, account: Account, attempt: Attempt, sent: Sent) -> None:
         # Whatever is said now: it may have been taken the first time.
         attempt.sent_at = self._clock.monotonic()
         if sent.taken_by is not None:
@@ -448,7 +417,7 @@ class AutoExitLoop:
 
     def _looked(
         self,
-        account: _Account,
+        account: Account,
         attempt: Attempt,
         found: Landed | NotLanded | str | None,
     ) -> None:
@@ -467,7 +436,7 @@ class AutoExitLoop:
         elif found is not None:
             log.warning("what became of %s is not known: %s", attempt.id, found)
 
-    def _landed(self, account: _Account, attempt: Attempt, slot: int) -> None:
+    def _landed(self, account: Account, attempt: Attempt, slot: int) -> None:
         plan, sale = account.plan, attempt.sale
         is_current = plan.is_current(sale)
         plan.landed(attempt, slot)
@@ -482,7 +451,7 @@ class AutoExitLoop:
         self._next_of_backlog(account)
 
     def _give_up_attempt(
-        self, account: _Account, attempt: Attempt, dead: NotLanded
+        self, account: Account, attempt: Attempt, dead: NotLanded
     ) -> None:
         plan, sale = account.plan, attempt.sale
         with self._journal.together():
@@ -497,36 +466,36 @@ class AutoExitLoop:
         )
         self._next_of_backlog(account)
 
-    def _next_of_backlog(self, account: _Account) -> None:
+    def _next_of_backlog(self, account: Account) -> None:
         if account.backlog:
             account.plan.attempt = account.backlog.pop(0)
 
     def _refused(
-        self, account: _Account, sale: Sale, signal: Signal, error: Exception
+        self, account: Account, sale: Sale, signal: Signal, error: Exception
     ) -> None:
         account.plan.refused(sale, signal, str(error), self._clock.monotonic())
         self._report("refused", account, sale, detail=str(error))
         self._journal.decide(signal.id, f"refused: {error}")
 
-    def _would_sell(self, account: _Account, sale: Sale, signature: str) -> None:
+    def _would_sell(self, account: Account, sale: Sale, signature: str) -> None:
         self._finish(account, sale, "dry_run", f"{signature} would be submitted")
 
-    def _ask_failed(self, account: _Account, sale: Sale, error: LaserSellError) -> None:
+    def _ask_failed(self, account: Account, sale: Sale, error: LaserSellError) -> None:
         sale.problem = str(error)
         self._report("ask_failed", account, sale, detail=str(error))
 
     def _offered(
-        self, account: _Account, ask: Ask, offer: ApiOffer, asked_at: float
+        self, account: Account, ask: Ask, offer: ApiOffer, asked_at: float
     ) -> None:
         sale = ask.sale
         if account.plan.is_current(sale) and sale.is_pending:
             self._take(account, sale, offer, asked_at, "api", ask.slippage_bps)
 
-    def _end(self, account: _Account, sale: Sale, end: End) -> None:
+    def _end(self, account: Account, sale: Sale, end: End) -> None:
         self._finish(account, sale, end.outcome, end.detail)
 
     def _finish(
-        self, account: _Account, sale: Sale, outcome: Any, detail: str | None
+        self, account: Account, sale: Sale, outcome: Any, detail: str | None
     ) -> None:
         account.plan.ended(sale, outcome)
         self._journal.end_sale(sale.id, outcome, detail)
@@ -545,147 +514,24 @@ class AutoExitLoop:
         """The stream has named a position that is open."""
         if handle.watched or handle.wallet_pubkey not in self._broker.signer.wallets:
             return
-        account = self._accounts.get(_key_of(handle))
-        if account is None:
-            account = self._new_account(handle)
-        elif account.handle is not handle:
-            self._meet(account, handle)
-        if account.record.opened != handle.opened:
-            # The next run must know it by what the server says of it now.
-            account.record = self._journal.rename_holding(account.record, handle.opened)
-        if account.plan.holding.status == "closed":
-            self._journal.reopen_holding(account.record.id)
-        account.gone_at = None
-        account.handle = handle
-        account.plan.holding.status = "open"
-        balance = self._balances.pop(account.key, None)
-        if balance is not None:
-            self._see_balance(account, balance)
-        self._advance(account)
-
-    def _new_account(self, handle: PositionHandle) -> _Account:
-        record = self._journal.latest_holding(_key_of(handle))
-        # A signal that matches no position tells nothing about its opening.
-        if record is None or (handle.known and not _is_known(record, handle.opened)):
-            record = self._journal.add_holding(_opening_of(handle))
-        return self._enter(record)
-
-    def _enter(self, record: HoldingRecord) -> _Account:
-        """Take up a holding with its sales so far, as lost until it is named."""
-        is_over = record.closed_ms is not None
-        holding = Holding(
-            id=record.id,
-            status="closed" if is_over else "lost",
-            sold_slot=record.sold_slot,
-        )
-        sales = [
-            self._sale(sale)
-            for sale in self._journal.sales_of(record.id)
-            # Something was left of what had been sold as the whole.
-            if not (_is_sold_whole(sale) and record.sold_slot is None)
-        ]
-        account = _Account(
-            key=record.opened.token_account,
-            plan=AccountPlan(self._settings, holding, sales),
-            record=record,
-            gone_at=self._clock.monotonic(),
-        )
-        self._accounts[account.key] = account
-        return account
-
-    def _sale(self, record: SaleRecord) -> Sale:
-        """Return a sale of an earlier run; what was given up has another chance."""
-        outcome = record.outcome
-        if outcome == "gave_up":
-            outcome = None
-            self._journal.reopen_sale(record.id)
-        return Sale(
-            id=record.id,
-            holding_id=record.holding_id,
-            level=record.level,
-            sell_tokens=record.sell_tokens,
-            outcome=outcome,
-        )
-
-    def _meet(self, account: _Account, handle: PositionHandle) -> None:
-        """Decide whether another handle is another position."""
-        known = account.handle
-        # The session has told two positions apart, unless it had forgotten the first.
-        was_told = known is not None and known.known
-        holding = account.plan.holding
-        is_over = holding.status == "closed" or holding.sold_slot is not None
-        if _is_same(account.record.opened, handle.opened, strictly=was_told or is_over):
-            return
-        with self._journal.together():
-            self._journal.close_holding(account.record.id, "replaced")
-            account.record = self._journal.add_holding(handle.opened)
-            for sale in account.plan.replace(Holding(id=account.record.id)):
-                self._journal.end_sale(sale.id, "closed")
+        self._advance(self._accounts.named(handle))
 
     def _closed(self, event: StreamEvent) -> None:
         message: PositionClosed = event.message  # type: ignore[assignment]
-        account = self._account_of(event, message.token_account)
-        if account is None or account.plan.holding.status == "closed":
-            return
-        account.plan.holding.status = "closed"
-        account.gone_at = self._clock.monotonic()
-        self._journal.close_holding(account.record.id, message.reason)
-        if account.plan.attempt is not None:
-            # It may be what closed the position: worth a look at once.
-            account.plan.attempt.looked_at = float("-inf")
-        self._advance(account)
-        self._forget_old()
+        self._gone(self._accounts.closed(event.handle, message))
 
     def _lost(self, event: StreamEvent) -> None:
         message: PositionLost = event.message  # type: ignore[assignment]
-        account = self._account_of(event, message.token_account)
-        if account is not None and account.plan.holding.status == "open":
-            account.plan.holding.status = "lost"
-            account.gone_at = self._clock.monotonic()
+        self._gone(self._accounts.lost(event.handle, message))
+
+    def _gone(self, account: Account | None) -> None:
+        if account is not None:
             self._advance(account)
-            self._forget_old()
-
-    def _account_of(
-        self, event: StreamEvent, token_account: str | None
-    ) -> _Account | None:
-        if event.handle is None:
-            return self._accounts.get(token_account or "")
-        account = self._accounts.get(_key_of(event.handle))
-        # The end of one position is not that of its successor on the account.
-        if account is None or account.handle not in (None, event.handle):
-            return None
-        return account
-
-    def _forget_old(self) -> None:
-        limit = self._clock.monotonic() - FORGET_AFTER_SEC
-        for key, account in list(self._accounts.items()):
-            is_done = account.plan.attempt is None and not account.is_busy
-            if is_done and account.gone_at is not None and account.gone_at < limit:
-                del self._accounts[key]
+            self._accounts.forget_old()
 
     def _balance(self, event: StreamEvent) -> None:
         message: BalanceUpdate = event.message  # type: ignore[assignment]
-        handle = event.handle
-        key = message.token_account if handle is None else _key_of(handle)
-        if key is None:
-            return
-        account = self._accounts.get(key)
-        if account is not None:
-            self._see_balance(account, message)
-            return
-        self._balances.pop(key, None)
-        self._balances[key] = message
-        if len(self._balances) > BALANCES_KEPT:
-            del self._balances[next(iter(self._balances))]
-
-    def _see_balance(self, account: _Account, message: BalanceUpdate) -> None:
-        if account.plan.see_balance(message.tokens, message.slot):
-            self._journal.mark_sold(account.plan.holding.id, None)
-            log.info(
-                "%s: %s tokens are left after the sale",
-                account.record.opened.mint,
-                message.tokens,
-            )
+        self._accounts.balance(event.handle, message)
 
     def _signal(self, event: StreamEvent) -> None:
         message: ExitSignalWithTx = event.message  # type: ignore[assignment]
@@ -697,19 +543,15 @@ class AutoExitLoop:
         if self._stop_by is not None:
             self._ignore(message, "we are stopping")
             return
-        account = self._accounts.get(_key_of(handle))
-        if account is None:
-            account = self._new_account(handle)
-        if account.handle is None:
-            account.handle = handle
+        account = self._accounts.signalled(handle)
         verdict = account.plan.judge(message.level_index)
         if verdict != "taken":
             self._ignore(message, _WHY_IGNORED[verdict])
             return
         born_at = event.arrival.at - (event.age_ms or 0.0) / 1000
-        offer = StreamOffer(message, account.handle)
+        offer = StreamOffer(message, account.handle or handle)
         with self._journal.together():
-            sale = self._sale_for(account, message)
+            sale = self._accounts.sale_for(account, message)
             if sale.asked_at is not None:
                 # The answer to a request is no older than the request.
                 born_at = max(born_at, sale.asked_at)
@@ -729,21 +571,9 @@ class AutoExitLoop:
             )
         )
 
-    def _sale_for(self, account: _Account, message: ExitSignalWithTx) -> Sale:
-        level = message.level_index
-        sale = account.plan.sales.get(level)
-        if sale is None:
-            holding_id = account.plan.holding.id
-            row = self._journal.begin_sale(holding_id, level)
-            sale = Sale(id=row, holding_id=holding_id, level=level)
-        elif not sale.is_pending:
-            self._journal.reopen_sale(sale.id)
-        sale.sell_tokens = message.sell_tokens
-        return sale
-
     def _take(
         self,
-        account: _Account,
+        account: Account,
         sale: Sale,
         offer: Offer,
         born_at: float,
@@ -768,33 +598,9 @@ class AutoExitLoop:
     # What an earlier run left
 
     def _restore(self) -> None:
-        now, now_ms = self._clock.monotonic(), self._clock.wall_ms()
         for record in self._journal.open_attempts():
-            account = self._accounts.get(record.holding.opened.token_account)
-            if account is None:
-                key = record.holding.opened.token_account
-                latest = self._journal.latest_holding(key)
-                account = self._enter(latest or record.holding)
-            sale = next(
-                (s for s in account.plan.sales.values() if s.id == record.sale.id),
-                None,
-            ) or self._sale(record.sale)
-            sale.attempts += 1
-            attempt = Attempt(
-                id=record.id,
-                sale=sale,
-                signed=record.signed,
-                born_at=now - max(0, now_ms - record.born_ms) / 1000,
-                begun_at=now - max(0, now_ms - record.begun_ms) / 1000,
-                sent_at=float("-inf"),
-                looked_at=float("-inf"),
-            )
-            if account.plan.attempt is None:
-                account.plan.attempt = attempt
-            else:
-                account.backlog.append(attempt)
-            log.info("%s may still land; asking the chain", record.signed.signature)
-        for account in self._accounts.values():
+            self._accounts.restore(record)
+        for account in self._accounts:
             self._mailbox.put(partial(self._advance, account))
 
     # Reports
@@ -802,7 +608,7 @@ class AutoExitLoop:
     def _report(
         self,
         type: EventType,
-        account: _Account | None = None,
+        account: Account | None = None,
         sale: Sale | None = None,
         **facts: Any,
     ) -> None:
@@ -821,7 +627,7 @@ class AutoExitLoop:
         )
 
     def _report_attempt(
-        self, type: EventType, account: _Account, attempt: Attempt, **facts: Any
+        self, type: EventType, account: Account, attempt: Attempt, **facts: Any
     ) -> None:
         self._report(
             type,
@@ -838,27 +644,3 @@ _WHY_IGNORED = {
     "sold": "it was sold already",
     "superseded": "an exit of the whole position is under way",
 }
-
-
-def _key_of(handle: PositionHandle) -> str:
-    return handle.token_account or f"{handle.wallet_pubkey}/{handle.mint}"
-
-
-def _is_sold_whole(sale: SaleRecord) -> bool:
-    return sale.level is None and sale.outcome == "sold"
-
-
-def _opening_of(handle: PositionHandle) -> PositionOpened:
-    return attrs.evolve(handle.opened, token_account=_key_of(handle))
-
-
-def _is_same(before: PositionOpened, after: PositionOpened, *, strictly: bool) -> bool:
-    """Tell whether ``after`` is the position of ``before``; strictly by its opening."""
-    return Recognition().is_same(before, after, is_here=strictly, is_over=strictly)
-
-
-def _is_known(record: HoldingRecord, opened: PositionOpened) -> bool:
-    """Tell whether a position that is named now is the one that the journal has."""
-    # What was sold or closed is the same only by its opening, not by its cost alone.
-    is_over = record.closed_ms is not None or record.sold_slot is not None
-    return _is_same(record.opened, opened, strictly=is_over)

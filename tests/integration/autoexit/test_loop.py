@@ -178,7 +178,8 @@ def test_a_closed_position_is_forgotten_in_time(bench: Bench) -> None:
     first = bench.buy(profits_pct=[0, 10])
     with bench.session() as session, bench.auto_exit(session) as auto:
         bench.steps.wait_for("ended", 1, outcome="sold")
-        auto._loop._accounts[first.token_account].gone_at = float("-inf")
+        account = auto._loop._accounts._by_key[first.token_account]
+        account.gone_at = float("-inf")
         bench.buy(profits_pct=[0, 10])
         bench.steps.wait_for("ended", 2, outcome="sold")
         bench.sim.wait_until(lambda: first.token_account not in auto._loop._accounts)
