@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 from solders.token.associated import get_associated_token_address
@@ -18,6 +19,7 @@ __all__ = [
     "is_signed_by",
     "made_up_key",
     "made_up_signature",
+    "private_key",
 ]
 
 SYSTEM_PROGRAM = "11111111111111111111111111111111"
@@ -35,6 +37,11 @@ def made_up_key(*parts: object) -> str:
 def made_up_signature(*parts: object) -> str:
     """Return a transaction's signature that depends only on ``parts``."""
     return str(Signature(hashlib.sha512(":".join(map(str, parts)).encode()).digest()))
+
+
+def private_key(seed: bytes) -> str:
+    """Return the private key of a seed of 32 bytes, in base58 as wallets export it."""
+    return str(Keypair.from_seed(seed))
 
 
 def associated_token_account(wallet: str, mint: str) -> str:

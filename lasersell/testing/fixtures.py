@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from solders.keypair import Keypair
-
 from lasersell._clock import SYSTEM_CLOCK
 from lasersell.protocol.strategy import StrategyConfig
 from lasersell.session.session import StreamSession
 from lasersell.sim import ManualClock, SimServer
+from lasersell.sim.solana import private_key
 from lasersell.stream.client import StreamClient
 from lasersell.stream.options import StreamConfigure
 
@@ -29,7 +28,7 @@ API_KEY = "a-key-for-tests"
 WALLET = "AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9"
 """The public key of the keypair whose seed is 32 bytes of 1; nobody's money."""
 
-PRIVATE_KEY = str(Keypair.from_seed(bytes([1]) * 32))
+PRIVATE_KEY = private_key(bytes([1]) * 32)
 """The private key of :data:`WALLET`, in base58."""
 
 OTHER_WALLET = "9hSR6S7WPtxmTojgo6GG3k4yDPecgJY292j7xrsUGWBu"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.signature import Signature
 
@@ -8,6 +9,7 @@ from lasersell.sim.solana import (
     is_signed_by,
     made_up_key,
     made_up_signature,
+    private_key,
 )
 from tests.unit.sim.world import KEYPAIR, MINT, OTHER, WALLET
 
@@ -38,3 +40,8 @@ def test_a_signature_is_verified() -> None:
     assert not is_signed_by(WALLET, b"another", signature)
     assert not is_signed_by(OTHER, b"message", signature)
     assert not is_signed_by(WALLET, b"message", "no signature")
+
+
+def test_a_private_key_is_written_as_wallets_export_it() -> None:
+    """Its 64 bytes in base58 are the key pair again."""
+    assert Keypair.from_base58_string(private_key(bytes([1]) * 32)) == KEYPAIR
