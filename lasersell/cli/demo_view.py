@@ -15,6 +15,7 @@ from rich.text import Text
 from lasersell._clock import SYSTEM_CLOCK
 from lasersell.cli.demo_record import Record, Row
 from lasersell.cli.demo_scenario import DEADLINE_SEC, STRATEGY
+from lasersell.cli.screen import sparkline
 from lasersell.session.positions import PositionHandle
 
 __all__ = ["JsonView", "LiveView", "PlainView", "View"]
@@ -25,7 +26,6 @@ _TITLE = (
     f"deadline {DEADLINE_SEC:g} s"
 )
 _LINES = 9
-_BARS = "▁▂▃▄▅▆▇█"
 
 
 class View:
@@ -156,7 +156,7 @@ def _position(row: Row, handle: PositionHandle) -> list[str | Text]:
         f"{handle.wallet_pubkey[:5]}…",
         _amount(handle, handle.profit_units),
         _percent(handle.pnl_pct),
-        _sparkline(row.profits_pct),
+        sparkline(row.profits_pct).rjust(row.profits_pct.maxlen or 0),
         _percent(handle.peak_pnl_pct),
         _time_left(row, handle),
         Text(row.state, style="green" if row.closed else ""),
@@ -251,10 +251,3 @@ def _time_left(row: Row, handle: PositionHandle) -> str:
     # Server and client share this machine's clock.
     age_sec = (SYSTEM_CLOCK.wall_ms() - handle.opened_at_ms) / 1000
     return f"{max(0.0, DEADLINE_SEC - age_sec):.1f} s"
-
-
-def _sparkline(values: deque[float]) -> str:
-    low, high = min(values), max(values)
-    step = (high - low) / (len(_BARS) - 1) or 1.0
-    bars = [_BARS[round((value - low) / step)] for value in values]
-    return "".join(bars).rjust(values.maxlen or 0)
