@@ -21,9 +21,8 @@ EXITS = 6
 
 @pytest.mark.slow
 @pytest.mark.timeout(90)
-@pytest.mark.parametrize("application", ["django", "flask"])
 def test_each_exit_signal_goes_to_one_worker(
-    home: Home, sim: SimServer, tmp_path: Path, application: str
+    home: Home, sim: SimServer, tmp_path: Path
 ) -> None:
     """Four workers get every position from the relay, and each exit signal goes to one."""
     strategy = StrategyConfig(target_profit_pct=5.0)
@@ -32,7 +31,7 @@ def test_each_exit_signal_goes_to_one_worker(
         home.environment[RELAY_VARIABLE] = redis.url
         with (
             Relay(redis.url, client, StreamConfigure([WALLET], strategy)),
-            home.run(*command(application, "gthread", False)) as server,
+            home.run(*command("flask", "gthread", False)) as server,
         ):
             server.wait_until(lambda log: log.count("this process has") == WORKERS)
             holdings = [sim.buy(WALLET) for _ in range(EXITS)]
