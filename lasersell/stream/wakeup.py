@@ -19,6 +19,8 @@ caller of connect()   the supervisor's first word            readiness, the erro
 caller of close()     joining the supervisor                 its end; the time-out
 caller of ping()      ``wait()``                             the pong, the end
 consumer              the doorbell of the lanes              an event, the end
+observers             the doorbell of the hooks              an event, the end, no hook
+caller of stop()      a hook's last events                   the hook; 1 s
 deadline Timer        its own wait                           cancel
 resolver              ``getaddrinfo``                        nothing; it owns no socket
 whoever forks         ``no_fork``                            microseconds: no I/O in it
