@@ -19,7 +19,7 @@ import msgspec
 
 from lasersell._clock import Deadline
 
-__all__ = ["Backlog", "Batch", "HighItem", "LowItem"]
+__all__ = ["BATCH", "Backlog", "Batch", "HighItem", "LowItem"]
 
 log = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 import uuid
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import attrs
@@ -23,7 +24,7 @@ from lasersell.errors import (
     MissingExtraError,
     RelayConnectError,
 )
-from lasersell.relay.keys import Keys
+from lasersell.relay.keys import Keys, check_name
 from lasersell.relay.lease import Lease
 from lasersell.relay.link import RedisLink
 from lasersell.relay.term import Counters, RelayPolicy, Setup, Term
@@ -81,6 +82,8 @@ class Relay:
         client: Where the stream is.
         configure: What to watch and when to exit; the same for every publisher.
         name: Of the relay; several share one Redis.
+        groups: Groups that are to get every signal from the start on; without it a group
+            begins with its first worker.
         policy: What may be used, and how long to wait.
         redis_options: Further arguments of ``redis.Redis``, such as ``ssl_ca_certs``.
         session_options: Arguments of :meth:`StreamSession.connect
@@ -98,6 +101,7 @@ class Relay:
         configure: StreamConfigure,
         *,
         name: str = "default",
+        groups: Iterable[str] = (),
         policy: RelayPolicy | None = None,
         redis_options: dict[str, Any] | None = None,
         session_options: dict[str, Any] | None = None,
@@ -108,6 +112,7 @@ class Relay:
             client=client,
             configure=configure,
             policy=self._policy,
+            groups=tuple(check_name("group", group) for group in groups),
             session_options=dict(session_options or {}),
         )
         self._keys = Keys(name)

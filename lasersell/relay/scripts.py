@@ -74,14 +74,15 @@ PUBLISH = Script("""
 --   low payload ('' if none), state ('' if not to be told), count of high events,
 --   then of each: payload, key of its position ('' if none), its record ('' if it is over),
 --   then of each latest: field, value.
--- Returns 1, or 0 if another one leads, or 2 if Redis has forgotten what was written.
+-- Returns 1, or 0 if another one leads, or -1 less the number of the last high event
+--   that is there if Redis has forgotten some.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 local first, count, at = tonumber(ARGV[4]), tonumber(ARGV[8]), 9
 -- What was written before an answer got lost is not written again.
 local written = 0
 local meta = redis.call('HMGET', KEYS[2], 'source', 'written')
 if meta[1] == ARGV[3] then written = tonumber(meta[2]) end
-if written < first - 1 then return 2 end
+if written < first - 1 then return -1 - written end
 if count > 0 then
   for number = first, first + count - 1 do
     if number > written then

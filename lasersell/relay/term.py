@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -22,9 +23,10 @@ import msgspec
 from lasersell._clock import SYSTEM_CLOCK, Deadline
 from lasersell._threads import next_number, start_thread
 from lasersell.errors import RelayConnectError
-from lasersell.relay.backlog import Backlog, Batch, LowItem
+from lasersell.relay.backlog import BATCH, Backlog, Batch, HighItem, LowItem
 from lasersell.relay.codec import LowEntry, StreamState, to_json
 from lasersell.relay.collector import Collector
+from lasersell.relay.groups import make_group
 from lasersell.relay.intent import BASE, StoredIntent, digest_of
 from lasersell.relay.keys import Keys
 from lasersell.relay.lease import Lease
@@ -45,8 +47,10 @@ BEAT_SEC = 1.0
 TRIM_SEC = 1.0
 RETRY_SEC = 0.1
 
-_WRITTEN = 1
-_FORGOTTEN = 2
+RECENT_SEC = 5.0
+"""For how long written events are kept: a Redis that crashed, or whose replica took over,
+may have forgotten the last ones."""
+RECENT_MOST = 4096
 
 
 def _seconds(_: object, attribute: attrs.Attribute[float], value: Any) -> None:
@@ -95,6 +99,8 @@ class Setup:
     client: StreamClient
     configure: StreamConfigure
     policy: RelayPolicy
+    groups: tuple[str, ...]
+    """Groups that must get every signal, also before their first worker is there."""
     session_options: dict[str, Any]
     """Arguments for :meth:`StreamSession.connect`."""
 
@@ -159,6 +165,7 @@ class Term:
         )
         self._source = uuid.uuid4().hex[:16]
         self._number = 0
+        self._recent: deque[tuple[float, int, HighItem]] = deque()
         self._orders_link = link.dedicated()
         self._trim_due = Deadline(TRIM_SEC)
         self._beat_due = Deadline(0)
@@ -198,6 +205,8 @@ class Term:
     def _lead(self) -> None:
         before = load_snapshot(self._link, self._keys)
         intent = self._load_intent()
+        for group in self._setup.groups:
+            make_group(self._link, self._keys, group, "$")
         session = StreamSession.connect(
             self._setup.client, intent.configure, **self._setup.session_options
         )
@@ -309,11 +318,11 @@ class Term:
         self._number += len(batch.highs)
         while True:
             try:
-                answer = self._try_to_write(batch, first, state)
-                if answer == _WRITTEN:
+                answer = self._try_to_write(batch.highs, batch.lows, first, state)
+                if answer > 0:
                     break
-                if answer == _FORGOTTEN:
-                    self._reset(collector, first - 1)
+                if answer < 0:
+                    self._remind(collector, written=-1 - answer, next_number=first)
                 elif not self._lease.renew():
                     raise _Over("another publisher leads; this one stands by")
             except RelayConnectError as error:
@@ -324,6 +333,7 @@ class Term:
                     raise _Over(f"Redis is away: {error}") from error
                 self._pause()
         self._note_back()
+        self._remember(batch.highs, first)
         self._counters.high_published += len(batch.highs)
         self._counters.low_published += len(batch.lows)
 
@@ -340,7 +350,17 @@ class Term:
         if self._over.wait(RETRY_SEC) and not self._stop.is_set():
             raise _Over("another publisher leads; this one stands by")
 
-    def _try_to_write(self, batch: Batch, first: int, state: bytes) -> int:
+    def _remember(self, highs: list[HighItem], first: int) -> None:
+        now = SYSTEM_CLOCK.monotonic()
+        self._recent.extend((now, first + n, item) for n, item in enumerate(highs))
+        while self._recent and (
+            now - self._recent[0][0] > RECENT_SEC or len(self._recent) > RECENT_MOST
+        ):
+            self._recent.popleft()
+
+    def _try_to_write(
+        self, highs: list[HighItem], lows: list[LowItem], first: int, state: bytes
+    ) -> int:
         keys, lease = self._keys, self._lease
         arguments: list[Any] = [
             lease.value,
@@ -348,13 +368,13 @@ class Term:
             self._source,
             first,
             self._policy.max_low,
-            self._low_payload(batch.lows),
+            self._low_payload(lows),
             state,
-            len(batch.highs),
+            len(highs),
         ]
-        for item in batch.highs:
+        for item in highs:
             arguments += (item.payload, item.key, item.record)
-        latest = {item.latest: item.payload for item in batch.lows if item.latest}
+        latest = {item.latest: item.payload for item in lows if item.latest}
         for pair in latest.items():
             arguments += pair
         targets = [keys.lease, keys.meta, keys.high, keys.low]
@@ -406,16 +426,27 @@ class Term:
         except RelayConnectError as error:
             log.debug("put off: %s", error)
 
-    def _reset(self, collector: Collector, last: int) -> None:
-        """Tell a Redis that has lost its memory what is true."""
+    def _remind(self, collector: Collector, written: int, next_number: int) -> None:
+        """Tell a Redis that has forgotten events what is true, and those events again."""
+        missing = [
+            (number, item) for _, number, item in self._recent if number > written
+        ]
+        first = missing[0][0] if missing else next_number
         keys = self._keys
         pairs = [part for pair in collector.records() for part in pair]
         self._link.run(
             RESET,
             [keys.lease, keys.positions, keys.latest, keys.meta],
-            [self._lease.value, self._source, last, *pairs],
+            [self._lease.value, self._source, first - 1, *pairs],
         )
-        log.warning("Redis has lost what was written; it was told what is true now")
+        items = [item for _, item in missing]
+        for start in range(0, len(items), BATCH):
+            self._try_to_write(items[start : start + BATCH], [], first + start, b"")
+        log.warning(
+            "Redis has forgotten events: %d were written again, %d are lost",
+            len(missing),
+            first - 1 - written,
+        )
 
     def _trim(self) -> None:
         policy = self._policy

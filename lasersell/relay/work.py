@@ -23,6 +23,7 @@ from lasersell.protocol.server import ExitSignalWithTx, MirrorBuySignal
 from lasersell.relay.codec import HighEntry, decode_message
 from lasersell.relay.events import RelayEvent
 from lasersell.relay.feed import SIGNALS, Feed, entry_of
+from lasersell.relay.groups import make_group
 from lasersell.relay.keys import Keys
 from lasersell.relay.lanes import RelayLanes
 from lasersell.relay.link import BLOCK_SEC, RedisLink
@@ -133,21 +134,7 @@ class Work:
         Raises:
             RelayConnectError: Redis is away.
         """
-        self._make_group("$")
-
-    def _make_group(self, start: str) -> None:
-        try:
-            self._link.execute(
-                "XGROUP",
-                "CREATE",
-                self._keys.high,
-                self._settings.group,
-                start,
-                "MKSTREAM",
-            )
-        except RelayConnectError as error:
-            if "BUSYGROUP" not in str(error):
-                raise
+        make_group(self._link, self._keys, self._settings.group, "$")
 
     # The thread
 
@@ -171,7 +158,7 @@ class Work:
         if "NOGROUP" in str(error):
             # Redis has lost its memory: all that is there now came after that.
             try:
-                self._make_group("0")
+                make_group(self._link, self._keys, self._settings.group, "0")
             except RelayConnectError as still:
                 log.debug("no group: %s", still)
 
