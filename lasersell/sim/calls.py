@@ -78,9 +78,17 @@ class Calls:
         self._rpc = rpc
         self._options = options
         self._activity = activity
+        self._end = asyncio.Event()
 
     def add_to(self, app: web.Application) -> None:
         """Add the routes to an application."""
+        # What hangs does until the server ends; each start has a loop of its own.
+        self._end = end = asyncio.Event()
+
+        async def release(_app: web.Application) -> None:
+            end.set()
+
+        app.on_shutdown.append(release)
         rest = self._rest
         router = app.router
         router.add_post(RPC_PATH, self._serve_rpc)
@@ -157,8 +165,7 @@ class Calls:
     ) -> web.StreamResponse:
         self._note(attrs.evolve(call, status=0))
         if lost.hangs:
-            # Until the client gives up, or the server ends.
-            await asyncio.Event().wait()
+            await self._end.wait()
         if request.transport is not None:
             request.transport.abort()
         return web.Response()

@@ -51,7 +51,7 @@ from lasersell.sim.solana import made_up_key, made_up_signature
 from lasersell.sim.tiers import TierName
 from lasersell.stream.client import StreamClient
 from lasersell.stream.options import StreamConfigure
-from tests.unit.exits.trades import build, transfer
+from tests.unit.exits.trades import build, table, transfer
 from tests.unit.sim.test_transactions import every_market
 
 KEY = WalletKey(Keypair.from_seed(bytes([1]) * 32))
@@ -289,6 +289,28 @@ def test_what_is_no_trade_is_refused(desk: Desk) -> None:
         desk.submitter.submit(signed)
 
 
+def test_a_buy_of_what_is_held_fails(desk: Desk) -> None:
+    """A position is opened by one buy, here; a second one fails on the chain."""
+    holding = desk.sim.buy(KEY.pubkey)
+    request = BuildBuyTxRequest(
+        mint=holding.mint, user_pubkey=KEY.pubkey, amount_in_total=5, slippage_bps=0
+    )
+    signed = desk.signer.sign_buy(desk.api.build_buy_tx(request), request)
+    assert desk.fails(signed).stage == "execute"
+    assert desk.sim.holdings() == (holding,)
+
+
+def test_a_table_that_nobody_knows_is_refused(desk: Desk) -> None:
+    """Accounts in a look-up table of somebody else cannot be read."""
+    tables = [table(made_up_key("account"))]
+    unsigned = decode_transaction(
+        build([transfer(5, to=made_up_key("account"))], tables=tables)
+    )
+    signed = unsigned.signed_with(KEY.sign(unsigned.message_bytes), None)
+    with pytest.raises(TxError, match="no look-up table"):
+        desk.submitter.submit(signed)
+
+
 def test_delayed_ones_land_when_they_are_told_to(desk: Desk) -> None:
     """Taken and not seen, until the network has got round to it."""
     signed = desk.signed(desk.sim.buy(KEY.pubkey))
@@ -509,6 +531,12 @@ def test_what_nobody_knows_yet_is_told_as_documented(desk: Desk) -> None:
     with pytest.raises(ApiError) as refused:
         desk.api.build_sell_tx(attrs.evolve(request, mint=routeless))
     assert (refused.value.status, refused.value.reason) == (404, "no_route")
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"\xff"])
+def test_a_body_that_is_no_object_is_refused(sim: SimServer, body: bytes) -> None:
+    """With a 400, not a crash."""
+    assert post(sim, "/v1/sell", body)[0] == 400
 
 
 def test_a_sale_of_all_of_nothing_is_refused(desk: Desk) -> None:
