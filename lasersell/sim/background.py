@@ -1,4 +1,6 @@
-"""An asyncio loop in a thread of its own, and how other threads get work done there."""
+"""
+A server in a thread of its own: where it listens, and how others get work done there.
+"""
 
 from __future__ import annotations
 
@@ -27,34 +29,49 @@ class Background:
     Args:
         serve: Makes the context from a listening socket; what it does on entry is
             the start, what it does on exit the end.
+        host: Address to listen on.
+        port: Port to listen on; 0 takes a free one, and keeps it.
+
+    Attributes:
+        port: The port; a free one that was asked for is known from the start on.
     """
 
     def __init__(
-        self, serve: Callable[[socket.socket], AbstractAsyncContextManager[None]]
+        self,
+        serve: Callable[[socket.socket], AbstractAsyncContextManager[None]],
+        host: str,
+        port: int,
     ) -> None:
+        self.port = port
+        self._host = host
         self._serve = serve
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
 
     @property
+    def address(self) -> str:
+        """Host and port, as in a URL."""
+        return f"{self._host}:{self.port}"
+
+    @property
     def is_running(self) -> bool:
         """Whether the context was entered and is not being left."""
         return self._loop is not None
 
-    def start(self, listen: Callable[[], socket.socket]) -> None:
+    def start(self) -> None:
         """
-        Start the thread, and return once the context was entered; at most 10 s.
+        Listen, and return once the context was entered in the thread; at most 10 s.
 
-        An error of ``listen`` or of the entry is raised here, and then no thread
-        is left. The thread closes the socket in the end.
+        An error of the entry is raised here, and then no thread is left.
 
         Raises:
-            ConfigurationError: If it was started before and not stopped.
+            ConfigurationError: If it was started before and not stopped, or the
+                address cannot be listened on.
         """
         if self._thread is not None:
             raise ConfigurationError("the server is running already; stop it first")
-        listener = listen()
+        listener = self._listen()
         ready: Future[None] = Future()
         self._thread = start_thread(
             f"lasersell-sim-{next_number()}", lambda: self._run(listener, ready)
@@ -101,6 +118,17 @@ class Background:
 
         loop.call_soon_threadsafe(act)
         return future.result(_TIMEOUT)
+
+    def _listen(self) -> socket.socket:
+        try:
+            listener = socket.create_server((self._host, self.port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot listen on {self.address} ({error.strerror}); "
+                "choose another port, or port=0 for a free one"
+            ) from error
+        self.port = listener.getsockname()[1]
+        return listener
 
     def _run(self, listener: socket.socket, ready: Future[None]) -> None:
         with listener:

@@ -8,7 +8,6 @@ were given and never in the middle of a tick.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -93,15 +92,13 @@ class SimServer(World):
             tier=tier,
             ticks_by_itself=not isinstance(clock, ManualClock),
         )
-        super().__init__(chain, hub, Background(hub.serve))
+        super().__init__(chain, hub, Background(hub.serve, host, port))
         self.faults = Faults(hub, self._background, seed)
         self._clock = clock
-        self._host = host
-        self._port = port
 
     def __repr__(self) -> str:
         state = "running" if self.is_running else "stopped"
-        return f"<SimServer at {self._host}:{self._port}, {state}>"
+        return f"<SimServer at {self._background.address}, {state}>"
 
     # --- life -----------------------------------------------------------------
 
@@ -125,17 +122,17 @@ class SimServer(World):
     @property
     def port(self) -> int:
         """The port; a free one that was asked for is known from the start on."""
-        return self._port
+        return self._background.port
 
     @property
     def url(self) -> str:
         """The endpoint to give to a client."""
-        return f"ws://{self._host}:{self._port}{PATH}"
+        return f"ws://{self._background.address}{PATH}"
 
     @property
     def api_url(self) -> str:
         """The base URL of the REST API."""
-        return f"http://{self._host}:{self._port}"
+        return f"http://{self._background.address}"
 
     @property
     def rpc_url(self) -> str:
@@ -150,7 +147,7 @@ class SimServer(World):
             ConfigurationError: If it is running already, or the address cannot be
                 listened on.
         """
-        self._background.start(self._listen)
+        self._background.start()
 
     def stop(self, timeout: float = 5.0) -> None:
         """
@@ -162,17 +159,6 @@ class SimServer(World):
             TimeoutError: If the thread did not end in time.
         """
         self._background.stop(timeout)
-
-    def _listen(self) -> socket.socket:
-        try:
-            listener = socket.create_server((self._host, self._port))
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot listen on {self._host}:{self._port} ({error.strerror}); "
-                "choose another port, or port=0 for a free one"
-            ) from error
-        self._port = listener.getsockname()[1]
-        return listener
 
     # --- ticks ----------------------------------------------------------------
 

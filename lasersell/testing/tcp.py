@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import TypeVar
 
-from lasersell.errors import ConfigurationError
 from lasersell.sim.background import Background
 from lasersell.testing.http import HEAD_LIMIT
 
@@ -35,9 +34,7 @@ class TcpServer(ABC):
     """
 
     def __init__(self, host: str, port: int) -> None:
-        self._host = host
-        self._port = port
-        self._background = Background(self._serve)
+        self._background = Background(self._serve, host, port)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __enter__(self: S) -> S:
@@ -55,7 +52,7 @@ class TcpServer(ABC):
     @property
     def url(self) -> str:
         """The endpoint to give to a client."""
-        return f"ws://{self._host}:{self._port}{_PATH}"
+        return f"ws://{self._background.address}{_PATH}"
 
     def start(self) -> None:
         """
@@ -65,7 +62,7 @@ class TcpServer(ABC):
             ConfigurationError: If it is running already, or the address cannot be
                 listened on.
         """
-        self._background.start(self._listen)
+        self._background.start()
 
     def stop(self, timeout: float = 5.0) -> None:
         """
@@ -75,17 +72,6 @@ class TcpServer(ABC):
             TimeoutError: If the thread did not end within ``timeout`` seconds.
         """
         self._background.stop(timeout)
-
-    def _listen(self) -> socket.socket:
-        try:
-            listener = socket.create_server((self._host, self._port))
-        except OSError as error:
-            raise ConfigurationError(
-                f"cannot listen on {self._host}:{self._port} ({error.strerror}); "
-                "choose another port, or port=0 for a free one"
-            ) from error
-        self._port = listener.getsockname()[1]
-        return listener
 
     @asynccontextmanager
     async def _serve(self, listener: socket.socket) -> AsyncIterator[None]:

@@ -11,13 +11,10 @@ from lasersell.errors import ConfigurationError
 from lasersell.sim.background import Background
 
 
-def _listen() -> socket.socket:
-    return socket.create_server(("127.0.0.1", 0))
-
-
 def _background(
     enter: Callable[[], object] = lambda: None,
     leave: Callable[[], object] = lambda: None,
+    port: int = 0,
 ) -> Background:
     @asynccontextmanager
     async def serve(_listener: socket.socket) -> AsyncIterator[None]:
@@ -25,13 +22,13 @@ def _background(
         yield
         leave()
 
-    return Background(serve)
+    return Background(serve, "127.0.0.1", port)
 
 
 def test_work_is_done_in_the_thread() -> None:
     """What is called runs in the named thread, and its answer comes back."""
     background = _background()
-    background.start(_listen)
+    background.start()
     name = background.call(lambda: threading.current_thread().name)
     background.stop(5)
     assert name.startswith("lasersell-sim-")
@@ -40,7 +37,7 @@ def test_work_is_done_in_the_thread() -> None:
 def test_an_error_of_the_work_is_raised_in_the_caller() -> None:
     """A failing call raises where it was made, and the thread lives on."""
     background = _background()
-    background.start(_listen)
+    background.start()
     with pytest.raises(ZeroDivisionError):
         background.call(lambda: 1 // 0)
     assert background.call(lambda: 3) == 3
@@ -50,7 +47,7 @@ def test_an_error_of_the_work_is_raised_in_the_caller() -> None:
 def test_a_call_from_the_thread_itself_does_not_wait() -> None:
     """Work that calls again is done at once."""
     background = _background()
-    background.start(_listen)
+    background.start()
     assert background.call(lambda: background.call(lambda: 3)) == 3
     background.stop(5)
 
@@ -69,29 +66,39 @@ def test_an_error_of_the_entry_is_raised_by_the_start() -> None:
 
     background = _background(enter=fail)
     with pytest.raises(OSError, match="no more"):
-        background.start(_listen)
+        background.start()
     assert not background.is_running
 
 
-def test_an_error_of_the_listener_is_raised_by_the_start() -> None:
-    """Where nothing can be listened on, nothing is started, and it can be tried again."""
+def test_a_port_that_is_taken_is_refused_and_can_be_tried_again() -> None:
+    """Where nothing can be listened on, nothing is started."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        background = _background(port=port)
+        with pytest.raises(ConfigurationError, match=f"cannot listen on .*:{port}"):
+            background.start()
+    background.start()
+    assert background.address == f"127.0.0.1:{port}"
+    background.stop(5)
 
-    def fail() -> socket.socket:
-        raise OSError("taken")
 
+def test_a_free_port_is_kept() -> None:
+    """Started again it listens where it did before."""
     background = _background()
-    with pytest.raises(OSError, match="taken"):
-        background.start(fail)
-    background.start(_listen)
+    background.start()
+    port = background.port
+    background.stop(5)
+    background.start()
+    assert background.port == port
     background.stop(5)
 
 
 def test_it_is_not_started_twice() -> None:
     """A second start is refused before it listens."""
     background = _background()
-    background.start(_listen)
+    background.start()
     with pytest.raises(ConfigurationError, match="already"):
-        background.start(_listen)
+        background.start()
     background.stop(5)
 
 
@@ -99,7 +106,7 @@ def test_a_stop_that_takes_too_long_says_so() -> None:
     """A context that is not left in time is an error; a later stop can succeed."""
     may_leave = threading.Event()
     background = _background(leave=lambda: may_leave.wait(10))
-    background.start(_listen)
+    background.start()
     with pytest.raises(TimeoutError, match="did not end"):
         background.stop(0.01)
     may_leave.set()
