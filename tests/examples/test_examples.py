@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from solders.keypair import Keypair
 
 from lasersell.sim import SimServer
 
 _EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
-_WALLET = "AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9"
+_KEYPAIR = Keypair.from_seed(bytes([1]) * 32)
+_WALLET = str(_KEYPAIR.pubkey())
 _EXPECTED = {
     "callbacks.py": ["opened: ", "exit: "],
     "change_strategy.py": ["SIM1 open", "exit with +"],
@@ -19,6 +21,7 @@ _EXPECTED = {
     "otel_spans.py": ['"name": "exit"', '"status_code": "UNSET"'],
     "raw_client.py": ["session 1", "asking for its exit", "exit by sell_now: "],
     "recv_loop.py": ["opened SIM1: ", "exit by target_profit, profit ", "sign and "],
+    "sell_exits.py": ["sold in slot 28000000", "closed by target_profit in slot 28"],
     "split_lanes.py": ["profit ", "exit by target_profit"],
 }
 _LINES_AT_MOST = 25
@@ -39,6 +42,8 @@ def _run(example: Path, server: SimServer) -> subprocess.CompletedProcess[str]:
             **os.environ,
             "LASERSELL_API_KEY": "a-made-up-key",
             "LASERSELL_STREAM_ENDPOINT": server.url,
+            "LASERSELL_RPC_URL": server.rpc_url,
+            "LASERSELL_PRIVATE_KEY": str(_KEYPAIR),
             "LASERSELL_WALLET": _WALLET,
             "PYTHONWARNINGS": "error",
         },
