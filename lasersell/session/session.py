@@ -48,6 +48,9 @@ class StreamSession(StreamHandle[StreamEvent], SessionFace):
         SessionFace.__init__(self, stream.lanes, core.book)
         self._core = core
 
+    def __repr__(self) -> str:
+        return f"<StreamSession {self.state}, {len(self.positions())} positions>"
+
     @classmethod
     def connect(
         cls,

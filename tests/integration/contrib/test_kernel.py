@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,6 +144,69 @@ def test_a_view_is_one_output_that_changes(
     assert ran.html == []
     assert "position_closed" in ran.updates[-1]
     assert ">closed</span>" in ran.updates[-1]
+
+
+def test_a_view_counts_deadlines_down(
+    kernel: Kernel, sim: SimServer, connect: str
+) -> None:
+    """From one drawing to the next."""
+    sim.buy(WALLET)
+    ok(kernel.run(connect))
+    ok(kernel.run("session.update_strategy_optional(deadline_timeout_sec=60)"))
+    watching = kernel.begin("live(session, rate=20)")
+    left = [60.0]
+    while len(left) < 5:
+        (seconds,) = re.findall(r"([\d.]+)&thinsp;s<", kernel.until_updated(watching))
+        if float(seconds) < left[-1]:
+            left.append(float(seconds))
+    interrupted(kernel, watching)
+
+
+def test_a_view_does_not_keep_its_session(
+    kernel: Kernel, sim: SimServer, connect: str
+) -> None:
+    """Dropped, it is collected and closed, and the view stops."""
+    ok(kernel.run(connect + "view = live(session, keep=True)"))
+    ok(kernel.run("import gc, warnings; warnings.simplefilter('ignore')"))
+    ok(kernel.run("del session; gc.collect(); assert view.wait(9)"))
+    sim.wait_for_connections(0)
+    assert ok(kernel.run(THREADS)).text.strip() == "[]"
+    ok(kernel.run(connect))
+
+
+_PIECES = """
+import time
+view = live(session)
+handles = session.positions()
+rows = [view._row(session, handle) for handle in handles]
+html = view._page(session, rows)
+def cpu_ms(work):
+    took = []
+    for _ in range(50):
+        start = time.thread_time()
+        work()
+        took.append(time.thread_time() - start)
+    return 1000 * sorted(took)[25]
+print(len(handles), max(
+    cpu_ms(lambda: [view._row(session, handle) for handle in handles[:4]]),
+    cpu_ms(lambda: view._page(session, rows)),
+    cpu_ms(lambda: view._publish(html, update=True)),
+))
+"""
+
+
+def test_a_view_works_in_small_pieces(
+    kernel: Kernel, sim: SimServer, connect: str
+) -> None:
+    """None is so long that another thread would wait for it, in CPU time of the thread."""
+    for _ in range(20):
+        sim.buy(WALLET)
+    ok(kernel.run(connect))
+    ok(kernel.run("while len(session.positions()) < 20: session.recv(timeout=9)"))
+    told = ok(kernel.run(_PIECES)).text.rpartition(">")[2]
+    count, longest_ms = told.split()
+    assert int(count) == 20
+    assert float(longest_ms) < 5.0
 
 
 def test_a_view_stops_with_its_cell(kernel: Kernel, connect: str) -> None:

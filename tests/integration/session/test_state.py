@@ -24,6 +24,15 @@ from tests.integration.session.helpers import (
 from tests.unit.session.frames import opened, pnl
 
 
+def test_a_session_says_what_it_is(sim: SimServer) -> None:
+    """Also when it is closed."""
+    sim.buy(WALLET)
+    with open_session(sim) as session:
+        until(session, "position_opened")
+        assert repr(session) == "<StreamSession live, 1 positions>"
+    assert repr(session) == "<StreamSession closed, 1 positions>"
+
+
 def test_the_state_follows_the_connection(sim: SimServer) -> None:
     """Live, reconnecting, live again, closed; who sees ``connected`` finds it live."""
     states: list[str] = []
