@@ -57,15 +57,12 @@ class ExitDesk:
         sent = SentExit(decision, slippage_bps, now_ms)
         position.progress.sent[decision.level_index] = sent
         signal = exit_signal(
-            position.position_id,
-            position.holding,
-            position.market,
+            position,
             decision,
             self._sender,
             slippage_bps=slippage_bps,
             blockhash=self._chain.blockhash(),
             now_ms=now_ms,
-            watched=position.is_watched,
         )
         if not position.is_watched:
             self._expect_sale(signal, decision, now_ms)

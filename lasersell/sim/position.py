@@ -103,8 +103,8 @@ class Position:
     position_id: int
     holding: Holding
     market: Market
-    is_watched: bool
-    progress: Progress
+    is_watched: bool = False
+    progress: Progress = attrs.field(factory=Progress)
     rules: Rulebook | None = None
     pool: Pool = attrs.field(init=False)
     first_pool: Pool = attrs.field(init=False)

@@ -21,6 +21,7 @@ from lasersell.sim.ledger import Holding, Trade
 from lasersell.sim.market import SLIPPAGE_BANDS_BPS, Pool, liquidity_trend
 from lasersell.sim.markets import Market
 from lasersell.sim.orders import PendingBuy
+from lasersell.sim.position import Position
 from lasersell.sim.solana import (
     made_up_key,
     made_up_signature,
@@ -89,12 +90,11 @@ def balance_update(holding: Holding, tokens: int, slot: int) -> BalanceUpdate:
     )
 
 
-def position_opened(
-    position_id: int, holding: Holding, market: Market, *, watched: bool = False
-) -> PositionOpened:
-    """Return a holding as a position; entry, slot and time are those of its buy."""
+def position_opened(position: Position) -> PositionOpened:
+    """Return a position; entry, slot and time are those of its buy."""
+    holding, market = position.holding, position.market
     return PositionOpened(
-        position_id=position_id,
+        position_id=position.position_id,
         wallet_pubkey=holding.wallet,
         mint=holding.mint,
         token_account=holding.token_account,
@@ -110,64 +110,49 @@ def position_opened(
         pool_liquidity_quote=market.pool.quote_reserve,
         opened_at_ms=holding.opened_at_ms,
         slot=holding.slot,
-        watched=watched,
+        watched=position.is_watched,
         mirror_source=holding.mirror_source,
     )
 
 
-def position_closed(
-    position_id: int, holding: Holding, reason: str, slot: int, *, watched: bool = False
-) -> PositionClosed:
+def position_closed(position: Position, reason: str, slot: int) -> PositionClosed:
     """Return the end of a position."""
+    holding = position.holding
     return PositionClosed(
-        position_id=position_id,
+        position_id=position.position_id,
         wallet_pubkey=holding.wallet,
         mint=holding.mint,
         token_account=holding.token_account,
         reason=reason,
         slot=slot,
         mirror_source=holding.mirror_source,
-        watched=watched,
+        watched=position.is_watched,
     )
 
 
-def pnl_update(
-    position_id: int,
-    value: Valuation,
-    market: Market,
-    now_ms: int,
-    *,
-    watched: bool = False,
-) -> PnlUpdate:
-    """Return a position's profit now."""
+def pnl_update(position: Position, value: Valuation, now_ms: int) -> PnlUpdate:
+    """Return a position's profit now, of what it is worth now."""
+    market = position.market
     return PnlUpdate(
-        position_id=position_id,
+        position_id=position.position_id,
         profit_units=value.profit_units,
         proceeds_units=value.proceeds_units,
         server_time_ms=now_ms,
         token_price_quote=market.token_price_quote,
         market_cap_quote=market.market_cap_quote,
-        watched=watched,
+        watched=position.is_watched,
     )
 
 
-def liquidity_snapshot(
-    position_id: int,
-    held: int,
-    before: Pool,
-    now: Pool,
-    now_ms: int,
-    *,
-    watched: bool = False,
-) -> LiquiditySnapshot:
-    """Return how much of ``held`` tokens the pool could take in one sale."""
-    bands = tuple(_band(now, held, bps) for bps in SLIPPAGE_BANDS_BPS)
+def liquidity_snapshot(position: Position, now_ms: int) -> LiquiditySnapshot:
+    """Return how much of a position the pool could take in one sale."""
+    pool, held = position.market.pool, position.holding.tokens
     return LiquiditySnapshot(
-        position_id=position_id,
-        bands=bands,
-        liquidity_trend=liquidity_trend(before, now),
+        position_id=position.position_id,
+        bands=tuple(_band(pool, held, bps) for bps in SLIPPAGE_BANDS_BPS),
+        liquidity_trend=liquidity_trend(position.pool, pool),
         server_time_ms=now_ms,
-        watched=watched,
+        watched=position.is_watched,
     )
 
 
@@ -178,31 +163,28 @@ def _band(pool: Pool, held: int, slippage_bps: int) -> LiquidityBand:
     )
 
 
-def trade_tick(
-    position_id: int, trade: Trade, market: Market, *, watched: bool = False
-) -> TradeTick:
+def trade_tick(position: Position, trade: Trade) -> TradeTick:
     """Return somebody's trade of a position's token."""
     return TradeTick(
-        position_id=position_id,
+        position_id=position.position_id,
         time_ms=trade.time_ms,
         side=trade.side,
         token_amount=trade.tokens,
         quote_amount=trade.quote_units,
-        price_quote=market.token_price_quote,
+        price_quote=position.market.token_price_quote,
         maker=trade.holding.wallet,
         tx_signature=trade.signature or made_up_signature("trade", trade.slot),
-        watched=watched,
+        watched=position.is_watched,
     )
 
 
-def move_tick(
-    position_id: int, before: Pool, market: Market, now_ms: int, *, watched: bool
-) -> TradeTick:
-    """Return the trade of an unknown maker that moved a pool to where it is now."""
+def move_tick(position: Position, now_ms: int) -> TradeTick:
+    """Return the trade of an unknown maker that moved a pool since the last tick."""
+    before, market = position.pool, position.market
     quote_moved = market.pool.quote_reserve - before.quote_reserve
     side: Literal["buy", "sell"] = "buy" if quote_moved > 0 else "sell"
     return TradeTick(
-        position_id=position_id,
+        position_id=position.position_id,
         time_ms=now_ms,
         side=side,
         token_amount=abs(market.pool.token_reserve - before.token_reserve),
@@ -210,40 +192,37 @@ def move_tick(
         price_quote=market.token_price_quote,
         maker=made_up_key("maker", market.mint, now_ms),
         tx_signature=made_up_signature("move", market.mint, now_ms),
-        watched=watched,
+        watched=position.is_watched,
     )
 
 
 def exit_signal(
-    position_id: int,
-    holding: Holding,
-    market: Market,
+    position: Position,
     decision: Exit,
     sender: Sender,
     *,
     slippage_bps: int,
     blockhash: str,
     now_ms: int,
-    watched: bool = False,
 ) -> ExitSignalWithTx:
     """
     Return an exit signal with a real unsigned transaction.
 
     It sells what was decided, or what is left of it, for proceeds down to
-    ``slippage_bps`` below what that would bring now. ``profit_units`` is the profit of
-    the whole position.
+    ``slippage_bps`` below what that would bring now. ``profit_units`` is the profit
+    of the whole position.
     """
+    holding, market = position.holding, position.market
     tokens = min(decision.tokens or holding.tokens, holding.tokens)
-    value = Valuation(holding.entry_quote_units, market.pool.proceeds(holding.tokens))
     return ExitSignalWithTx(
         session_id=sender.session_id,
-        position_id=position_id,
+        position_id=position.position_id,
         wallet_pubkey=holding.wallet,
         mint=holding.mint,
         token_account=holding.token_account,
         token_program=holding.token_program,
         position_tokens=holding.tokens,
-        profit_units=value.profit_units,
+        profit_units=position.value().profit_units,
         reason=decision.reason,
         triggered_at_ms=now_ms,
         market_context=market.context(holding.wallet),
@@ -255,7 +234,7 @@ def exit_signal(
         sell_tokens=tokens if tokens < holding.tokens else None,
         level_index=decision.level_index,
         mirror_source=holding.mirror_source,
-        watched=watched,
+        watched=position.is_watched,
     )
 
 

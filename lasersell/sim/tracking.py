@@ -160,7 +160,7 @@ class Tracker:
         self._by_account[holding.token_account] = position
         if not is_watched:
             self._own[holding.wallet] += 1
-        return position_opened(position_id, holding, market, watched=is_watched)
+        return position_opened(position)
 
     def stop(
         self, position: Position, reason: str, slot: int | None = None
@@ -171,13 +171,8 @@ class Tracker:
         del self._by_account[holding.token_account]
         if not position.is_watched:
             self._own[holding.wallet] -= 1
-        return position_closed(
-            position.position_id,
-            holding,
-            reason,
-            self._chain.slot if slot is None else slot,
-            watched=position.is_watched,
-        )
+        slot = self._chain.slot if slot is None else slot
+        return position_closed(position, reason, slot)
 
     # --- what happens on the chain --------------------------------------------
 
@@ -215,12 +210,7 @@ class Tracker:
         if not self._options.trade_ticks:
             return []
         return [
-            trade_tick(
-                position.position_id,
-                trade,
-                position.market,
-                watched=position.is_watched,
-            )
+            trade_tick(position, trade)
             for position in self.positions.values()
             if position.holding.mint == trade.holding.mint
         ]
@@ -242,15 +232,7 @@ class Tracker:
             if not position.is_watched or self._options.watched_exits:
                 rules = position.rules or self.rules
                 signals += self._exits.judge(position, rules, value)
-            updates.append(
-                pnl_update(
-                    position.position_id,
-                    value,
-                    position.market,
-                    now_ms,
-                    watched=position.is_watched,
-                )
-            )
+            updates.append(pnl_update(position, value, now_ms))
             if has_more:
                 updates += self._more(position, now_ms)
             position.pool = position.market.pool
@@ -260,24 +242,7 @@ class Tracker:
     def _more(self, position: Position, now_ms: int) -> list[ServerMessage]:
         messages: list[ServerMessage] = []
         if self._options.liquidity_snapshots:
-            messages.append(
-                liquidity_snapshot(
-                    position.position_id,
-                    position.holding.tokens,
-                    position.pool,
-                    position.market.pool,
-                    now_ms,
-                    watched=position.is_watched,
-                )
-            )
+            messages.append(liquidity_snapshot(position, now_ms))
         if self._options.trade_ticks and position.pool != position.market.pool:
-            messages.append(
-                move_tick(
-                    position.position_id,
-                    position.pool,
-                    position.market,
-                    now_ms,
-                    watched=position.is_watched,
-                )
-            )
+            messages.append(move_tick(position, now_ms))
         return messages

@@ -12,6 +12,7 @@ from lasersell.sim.chain import DEFAULT_QUOTE_UNITS, Chain
 from lasersell.sim.hub import Hub
 from lasersell.sim.ledger import Holding, Ledger, Quote, Trade
 from lasersell.sim.orders import PendingExit
+from lasersell.sim.position import Position
 from lasersell.sim.reports import Sender, exit_signal
 from lasersell.sim.strategy import Exit
 from lasersell.sim.transactions import DEFAULT_TIP_LAMPORTS
@@ -267,10 +268,9 @@ class World:
 
         def offer() -> ExitSignalWithTx:
             tip = DEFAULT_TIP_LAMPORTS + next(self._offers)
+            market = self._chain.market(holding.mint)
             signal = exit_signal(
-                holding.position_id,
-                holding,
-                self._chain.market(holding.mint),
+                Position(holding.position_id, holding, market),
                 decision,
                 Sender(session_id=0, tip_lamports=tip),
                 slippage_bps=_ANY_PRICE_BPS,
