@@ -159,6 +159,23 @@ def test_a_sale_that_nobody_signalled_is_a_manual_one(desk: Desk) -> None:
     assert closed.reason == "manual"
 
 
+def test_a_signal_of_ones_own_sells_too(desk: Desk) -> None:
+    """What a test offers is like any other signal, and no offer is the same as another."""
+    holding = desk.sim.buy(KEY.pubkey, tokens=1_000_000)
+    first = desk.sim.offer_exit(holding, tokens=400_000, level_index=3)
+    again = desk.sim.offer_exit(holding, tokens=400_000, level_index=3)
+    assert first.unsigned_tx_b64 != again.unsigned_tx_b64
+    with desk.connect(StrategyConfig(target_profit_pct=500)) as session:
+        session.wait_for("position_opened", timeout=PATIENCE)
+        desk.sim.send(first)
+        signal = session.wait_for("exit_signal_with_tx", timeout=PATIENCE)
+        assert isinstance(signal.message, ExitSignalWithTx)
+        signed = desk.signer.sign_exit(signal.message, signal.handle)
+        desk.submitter.submit_and_confirm(signed)
+    (sale,) = desk.sim.ledger.sales()
+    assert (sale.tokens, sale.level_index, sale.balance) == (400_000, 3, 600_000)
+
+
 def test_a_buy_is_ordered_and_becomes_a_position(desk: Desk) -> None:
     """It spends what was asked for, and the stream tells of the position."""
     mint = desk.sim.add_market()
