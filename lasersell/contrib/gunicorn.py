@@ -11,21 +11,30 @@ Each worker becomes a candidate once it has loaded the application, after the fo
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from lasersell.contrib.worker import start_workers, stop_workers
 
-__all__ = ["post_worker_init", "worker_exit"]
+__all__ = ["Worker", "post_worker_init", "worker_exit"]
 
 
-def post_worker_init(_worker: object) -> None:
+class Worker(Protocol):
+    """What we need of a worker of gunicorn."""
+
+    alive: bool
+    """Whether it goes on; False from the first signal to end."""
+
+
+def post_worker_init(worker: Worker) -> None:
     """
     Start the candidates of this worker; gunicorn calls it in the worker.
 
     Raises:
         ConfigurationError: The settings are wrong; gunicorn then does not start.
     """
-    start_workers()
+    start_workers(lambda: worker.alive)
 
 
-def worker_exit(_server: object, _worker: object) -> None:
+def worker_exit(_server: object, _worker: Worker) -> None:
     """Stop them, so that another worker takes over at once; takes 2 s at most."""
     stop_workers()

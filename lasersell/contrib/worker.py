@@ -167,11 +167,15 @@ class StreamWorker:
         lead = self._lead
         return lead is not None and lead.is_running and not lead.stop.is_set()
 
-    def start(self) -> None:
+    def start(self, is_wanted: Callable[[], bool] = lambda: True) -> None:
         """
         Lead or stand by in a thread of our own, from now on; returns at once.
 
         Does nothing if it does so already.
+
+        Args:
+            is_wanted: Asked before the stream is opened: whether this process goes on.
+                Where all of them end, none need take over from the first that has.
 
         Raises:
             ConfigurationError: The settings are wrong.
@@ -179,7 +183,7 @@ class StreamWorker:
         """
         if self._is_running:
             return
-        lead = _Lead(self._load_source(), self._deliver, self._finish)
+        lead = _Lead(self._load_source(), self._deliver, self._finish, is_wanted)
         lead.start()
         self._last_lead = lead
 
@@ -226,6 +230,7 @@ class _Lead:
         source: Where the session comes from.
         deliver: What gets the events.
         finish: Called in the end.
+        is_wanted: Asked before the stream is opened.
     """
 
     def __init__(
@@ -233,6 +238,7 @@ class _Lead:
         source: Source,
         deliver: Deliver,
         finish: Callable[[], object],
+        is_wanted: Callable[[], bool],
     ) -> None:
         self.pid = os.getpid()
         self.stop = threading.Event()
@@ -242,6 +248,7 @@ class _Lead:
         self._source = source
         self._deliver = deliver
         self._finish = finish
+        self._is_wanted = is_wanted
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -286,6 +293,8 @@ class _Lead:
     def _stand_by(self) -> None:
         try:
             with self._source(self.stop) as connect:
+                if not self._is_wanted():
+                    return
                 self.state = "connecting"
                 session = _connected(connect, self.stop)
                 if session is not None:
@@ -357,14 +366,14 @@ def _told_to_end() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def start_workers() -> None:
+def start_workers(is_wanted: Callable[[], bool] = lambda: True) -> None:
     """
     Start the workers of all applications in this process; see :meth:`StreamWorker.start`.
 
     Call it where a serving process begins, after the fork.
     """
     for worker in list(_workers):
-        worker.start()
+        worker.start(is_wanted)
 
 
 def stop_workers(timeout: float = STOP_TIMEOUT) -> None:

@@ -83,9 +83,10 @@ class Server(Program):
                 assert not deadline.has_passed(), f"not in {self.log}"
                 self._changed.wait(deadline.remaining())
 
-    def stand_bys(self) -> set[str]:
-        """Return the ids of the processes that have said that they stand by."""
-        return set(re.findall(r"^(\d+) .*standing by$", self.log, re.MULTILINE))
+    def wait_for_candidates(self, number: int) -> None:
+        """Wait until so many processes have ever had the stream or stood by for it."""
+        pattern = re.compile(r"^(\d+) .*(?:standing by|has the stream)$", re.MULTILINE)
+        self.wait_until(lambda log: len(set(pattern.findall(log))) >= number)
 
     @property
     def url(self) -> str:

@@ -13,6 +13,8 @@ from lasersell.sim import SimServer
 from tests.integration.contrib.servers import SITE, Home, Server
 from tests.integration.contrib.site.notes import WALLET
 
+pytestmark = pytest.mark.timeout(90)
+
 _SETTINGS = f"from {SITE}.settings import *  # noqa: F403\n"
 
 
@@ -27,7 +29,6 @@ def change_until_noticed(home: Home, settings: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(90)
 def test_the_autoreloader(home: Home, sim: SimServer) -> None:
     """The process that serves has the stream; after a change of the code, its successor."""
     settings = home.path / "changing_settings.py"
@@ -60,7 +61,7 @@ def test_without_the_autoreloader(home: Home, sim: SimServer) -> None:
 @pytest.mark.slow
 def test_no_stream(home: Home, sim: SimServer) -> None:
     """With --no-stream the server serves, and the stream stays closed."""
-    command = ["runserver", "--noreload", "--no-stream", "127.0.0.1:8765"]
+    command = ["runserver", "--noreload", "--no-stream", "127.0.0.1:0"]
     with home.run("django", *command) as server:
         server.wait_for("Quit the server")
         assert server.get() == "idle"

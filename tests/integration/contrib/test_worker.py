@@ -198,6 +198,17 @@ def test_a_failed_callback_is_reported(make: Make, sim: SimServer) -> None:
     assert (report.callback, str(report.error)) == ("a callback", "made up")
 
 
+def test_who_is_to_end_does_not_take_over(make: Make, sim: SimServer) -> None:
+    """A stand-by whose process is about to end leaves the stream to others."""
+    candidate = make()
+    candidate.worker.start(is_wanted=lambda: False)
+    lead = candidate.worker._lead
+    assert lead is not None
+    assert lead.join(PATIENCE)
+    assert candidate.worker.state == "idle"
+    assert not sim.upgrades.entries()
+
+
 def test_its_end_can_be_waited_for(make: Make) -> None:
     """What goes on for ever ends with the worker."""
     candidate = make()
