@@ -11,16 +11,17 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any, get_args
+from typing import Any
 
 import attrs
 
 from lasersell._threads import next_number, start_thread
 from lasersell.errors import ConfigurationError, LaserSellError
 from lasersell.protocol.client import ClientMessage
-from lasersell.protocol.server import ServerMessage, UnknownMessage
+from lasersell.protocol.server import ServerMessage
 from lasersell.sim import Flood, Holding, Log, SimServer
 from lasersell.testing.fixtures import WALLET
+from lasersell.testing.wanted import Wanted
 
 __all__ = ["Script", "ScriptError"]
 
@@ -313,7 +314,7 @@ class Script:
             kind: Its class, or its type on the wire.
             fields: What its fields must be; those not named may be anything.
         """
-        return self._expect("expect", self.sim.received, kind, fields)
+        return self._expect("expect", self.sim.received, Wanted.of(kind, fields))
 
     def expect_sent(self, kind: type[ServerMessage] | str, **fields: object) -> Script:
         """
@@ -321,18 +322,20 @@ class Script:
 
         Profits, snapshots and trade ticks are not looked at.
         """
-        return self._expect("expect sent", self.sim.sent, kind, fields)
+        return self._expect("expect sent", self.sim.sent, Wanted.of(kind, fields))
 
     def expect_none(self, kind: type[ClientMessage] | str, **fields: object) -> Script:
         """Fail if the client has sent such a message by now that was not expected."""
-        wanted, matches = _class_of(kind), _matcher(fields)
+        wanted = Wanted.of(kind, fields)
 
         def look() -> None:
             with contextlib.suppress(TimeoutError):
-                found = self.sim.received.wait_for(wanted, timeout=0, where=matches)
+                found = self.sim.received.wait_for(
+                    wanted.kind, timeout=0, where=wanted.is_met_by
+                )
                 raise AssertionError(f"the client has sent {found!r}")
 
-        return self._add(_words("expect no", wanted, fields), look)
+        return self._add(f"expect no {wanted}", look)
 
     def expect_connected(self, clients: int = 1) -> Script:
         """Wait until so many clients are connected."""
@@ -359,17 +362,12 @@ class Script:
         """Wait until a predicate is true; it is asked whenever something happened."""
         return self._add(words, lambda: self.sim.wait_until(predicate, self._timeout))
 
-    def _expect(
-        self,
-        verb: str,
-        log: Log[Any],
-        kind: type[object] | str,
-        fields: dict[str, object],
-    ) -> Script:
-        wanted, matches = _class_of(kind), _matcher(fields)
+    def _expect(self, verb: str, log: Log[Any], wanted: Wanted) -> Script:
         return self._add(
-            _words(verb, wanted, fields),
-            lambda: log.wait_for(wanted, timeout=self._timeout, where=matches),
+            f"{verb} {wanted}",
+            lambda: log.wait_for(
+                wanted.kind, timeout=self._timeout, where=wanted.is_met_by
+            ),
         )
 
     # --- names ----------------------------------------------------------------
@@ -383,36 +381,3 @@ class Script:
         if name not in self.mints:
             raise ConfigurationError(f"the script knows no token named {name!r}")
         return self.mints[name]
-
-
-_CLASSES: dict[str, type[object]] = {
-    message.type: message
-    for message in (*get_args(ClientMessage), *get_args(ServerMessage))
-    if message is not UnknownMessage
-}
-
-
-def _class_of(kind: type[object] | str) -> type[object]:
-    """Return the class of a message that may be given by its type on the wire."""
-    if not isinstance(kind, str):
-        return kind
-    if kind not in _CLASSES:
-        raise ConfigurationError(
-            f"no message has the type {kind!r}; there are {', '.join(sorted(_CLASSES))}"
-        )
-    return _CLASSES[kind]
-
-
-def _matcher(fields: dict[str, object]) -> Callable[[object], bool]:
-    def matches(message: object) -> bool:
-        return all(
-            getattr(message, name, None) == value for name, value in fields.items()
-        )
-
-    return matches
-
-
-def _words(verb: str, kind: type[object], fields: dict[str, object]) -> str:
-    name = getattr(kind, "type", kind.__name__)
-    details = [f"{field}={value!r}" for field, value in fields.items()]
-    return " ".join([verb, str(name), *details])
