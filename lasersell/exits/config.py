@@ -9,14 +9,12 @@ environment; keys and everything else that is secret are never in the file itsel
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import attrs
 
-from lasersell.errors import ConfigurationError, MissingExtraError
+from lasersell.errors import ConfigurationError
 from lasersell.exits.api import ExitApiClient
 from lasersell.exits.auto_buys import LossCap
 from lasersell.exits.auto_plan import AutoExitSettings, seconds
@@ -25,14 +23,14 @@ from lasersell.exits.keys import WalletKey
 from lasersell.exits.targets import SendTarget
 from lasersell.protocol.mirror import AutoBuy
 from lasersell.session.tables import (
-    ENV,
     Table,
     call,
-    check_names,
     client_of,
     configure_of,
     list_of_tables,
+    read_tables,
     table_of,
+    with_values,
 )
 from lasersell.stream.client import StreamClient
 from lasersell.stream.options import StreamConfigure
@@ -42,7 +40,6 @@ __all__ = ["JOURNAL_VARIABLE", "RunConfig", "default_journal", "load_config"]
 JOURNAL_VARIABLE = "LASERSELL_JOURNAL"
 DRY_RUN_VARIABLE = "LASERSELL_DRY_RUN"
 
-_NEVER_IN_A_FILE = "api_key"
 _TABLES = frozenset(
     {
         "stream",
@@ -140,60 +137,14 @@ def load_config(
             the table and the key.
         MissingExtraError: No TOML parser is installed, on Python 3.10.
     """
-    tables = _read(Path(path))
+    tables = read_tables(Path(path), _TABLES)
     try:
-        check_names(tables, _TABLES)
-        _refuse_secrets(tables, "")
-        tables = _with(tables, "stream", endpoint=endpoint, api_key=api_key)
+        tables = with_values(tables, "stream", endpoint=endpoint, api_key=api_key)
         if "api" in tables:
-            tables = _with(tables, "api", api_key=api_key)
+            tables = with_values(tables, "api", api_key=api_key)
         return _config(tables)
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from error
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        # The parser is no part of Python 3.10.
-        if sys.version_info >= (3, 11):
-            import tomllib  # noqa: PLC0415
-        else:
-            import tomli as tomllib  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingExtraError("a TOML configuration", "cli") from error
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is not TOML: {error}") from error
-
-
-def _with(tables: dict[str, Any], name: str, **given: str | None) -> dict[str, Any]:
-    """Return the tables with what is given in one of them, instead of what was there."""
-    known = {key: value for key, value in given.items() if value is not None}
-    kept = {
-        key: value
-        for key, value in table_of(tables, name).items()
-        if key.removesuffix(ENV) not in known
-    }
-    return {**tables, name: {**kept, **known}}
-
-
-def _refuse_secrets(value: Any, where: str) -> None:
-    if isinstance(value, list):
-        for item in value:
-            _refuse_secrets(item, where)
-    if not isinstance(value, dict):
-        return
-    if _NEVER_IN_A_FILE in value:
-        raise ConfigurationError(
-            f"[{where}] must not hold the {_NEVER_IN_A_FILE} itself; put it into the "
-            f"environment, and name the variable in {_NEVER_IN_A_FILE}{ENV}"
-        )
-    for name, inner in value.items():
-        _refuse_secrets(inner, f"{where}.{name}" if where else name)
 
 
 def _config(tables: Table) -> RunConfig:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
-from lasersell.errors import ConfigurationError
+from lasersell.errors import ConfigurationError, MissingExtraError
 from lasersell.protocol.mirror import AutoBuy, MirrorConfig, WatchWallet
 from lasersell.protocol.strategy import StrategyConfig, TakeProfitLevel
 from lasersell.stream.client import StreamClient
@@ -28,17 +30,87 @@ __all__ = [
     "client_of",
     "configure_of",
     "list_of_tables",
+    "read_tables",
     "table_of",
+    "with_values",
 ]
 
 ENV = "_env"
 """What the name of a key ends with whose value is in the environment."""
+
+_NEVER_IN_A_FILE = "api_key"
 
 T = TypeVar("T")
 Table = Mapping[str, Any]
 
 
 # Reading
+
+
+def read_tables(path: Path, known: Iterable[str]) -> dict[str, Any]:
+    """
+    Return the tables of a TOML file.
+
+    Args:
+        path: The file.
+        known: The tables that it may have.
+
+    Raises:
+        ConfigurationError: It cannot be read, has a table that nothing reads, or holds a
+            secret.
+        MissingExtraError: No TOML parser is installed, on Python 3.10.
+    """
+    tables = _read(path)
+    try:
+        check_names(tables, known)
+        _refuse_secrets(tables, "")
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    return tables
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        # The parser is no part of Python 3.10.
+        if sys.version_info >= (3, 11):
+            import tomllib  # noqa: PLC0415
+        else:
+            import tomli as tomllib  # noqa: PLC0415
+    except ImportError as error:
+        raise MissingExtraError("a TOML configuration", "cli") from error
+    try:
+        with path.open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not TOML: {error}") from error
+
+
+def with_values(tables: Table, name: str, **given: str | None) -> dict[str, Any]:
+    """Return the tables with what is given in one of them, instead of what was there."""
+    known = {key: value for key, value in given.items() if value is not None}
+    kept = {
+        key: value
+        for key, value in table_of(tables, name).items()
+        if key.removesuffix(ENV) not in known
+    }
+    return {**tables, name: {**kept, **known}}
+
+
+def _refuse_secrets(value: Any, where: str) -> None:
+    if isinstance(value, list):
+        for item in value:
+            _refuse_secrets(item, where)
+    if not isinstance(value, dict):
+        return
+    if _NEVER_IN_A_FILE in value:
+        raise ConfigurationError(
+            f"[{where}] must not hold the {_NEVER_IN_A_FILE} itself; put it into the "
+            f"environment, and name the variable in {_NEVER_IN_A_FILE}{ENV}"
+        )
+    for name, inner in value.items():
+        _refuse_secrets(inner, f"{where}.{name}" if where else name)
 
 
 def check_names(tables: Table, known: Iterable[str]) -> None:
