@@ -164,6 +164,8 @@ def _address(path: Path) -> Iterator[str]:
 
 
 def _listen(path: Path) -> socket.socket:
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError("this system has no Unix sockets")
     path.unlink(missing_ok=True)
     with no_fork:
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -94,6 +94,10 @@ class Terminal:
         children = Path(f"/proc/{shell}/task/{shell}/children").read_text()
         return int(children.split()[0])
 
+    def resize(self, width: int, height: int) -> None:
+        """Give the terminal another size."""
+        self._tmux("resize-window", "-x", str(width), "-y", str(height))
+
     def press(self, *keys: str) -> None:
         """Press keys, by the names that tmux has for them."""
         self._tmux("send-keys", *keys)

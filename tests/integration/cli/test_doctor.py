@@ -14,6 +14,7 @@ from click.testing import Result
 
 from lasersell.cli import examine
 from lasersell.cli.examine import Examination, Finding
+from lasersell.errors import SessionInUseError
 from lasersell.session.exclusive import hold
 from lasersell.sim import DEFAULT_LIMITS, SimServer
 from lasersell.stream.client import StreamClient
@@ -222,6 +223,15 @@ def test_force_looks_beside_a_held_lock(run: Run, server: SimServer) -> None:
     assert result.exit_code == 0
 
 
+def test_the_lock_is_held_while_it_streams(server: SimServer) -> None:
+    """Nobody else opens a stream meanwhile."""
+    client = StreamClient(API_KEY, endpoint=server.url)
+    with Examination(client, (WALLET,)) as examination:
+        assert [finding.level for finding in examination.look_at_stream()] == ["ok"] * 8
+        with pytest.raises(SessionInUseError):
+            hold(API_KEY)
+
+
 def test_the_lock_is_let_go_of(run: Run, server: SimServer) -> None:
     """Afterwards another process may stream."""
     run(*examined(server, "--wallet", WALLET))
@@ -261,6 +271,14 @@ def test_a_server_that_does_not_answer_pings_is_named(run: Run) -> None:
         )
     assert levels(result)["handshake"] == "ok"
     assert findings(result)["round trip"]["level"] == "failure"
+
+
+def test_a_pong_may_come_late(
+    run: Run, server: SimServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is waited for longer than a rejection is."""
+    monkeypatch.setattr(examine, "LISTEN_SEC", 0.0)
+    assert levels(run(*examined(server, "--json")))["round trip"] == "ok"
 
 
 def test_a_clock_that_is_off_is_a_warning(

@@ -9,6 +9,7 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -143,6 +144,24 @@ def test_more_positions_than_lines_fit_a_small_terminal(
     assert "SIM20 " not in "\n".join(lines[3:17])
     terminal.press("End")
     terminal.wait_for_text("▸ SIM20 ")
+
+
+@in_a_terminal
+def test_it_follows_the_size_of_the_terminal(
+    terminal: Terminal, server: SimServer
+) -> None:
+    """Smaller or larger, title and keys are in the first and the last line."""
+    server.buy(WALLET)
+    terminal.type(watch())
+    terminal.wait_for_text("● live", "SIM1")
+    for width, height in ((40, 12), (120, 40)):
+        terminal.resize(width, height)
+        terminal.wait_for(partial(_fills, height))
+
+
+def _fills(height: int, screen: str) -> bool:
+    lines = screen.split("\n")
+    return lines[0].startswith("lasersell watch") and "q quit" in lines[height - 1]
 
 
 @in_a_terminal

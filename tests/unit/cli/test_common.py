@@ -87,7 +87,12 @@ def test_afterwards_the_log_is_as_before(key_file: Path) -> None:
     """A program that runs a command keeps its own handlers."""
     logger = logging.getLogger("lasersell")
     before = (logger.handlers[:], logger.level, logger.propagate)
-    tell("tell", "--api-key-file", str(key_file))
+    logger.setLevel(logging.CRITICAL)
+    try:
+        tell("tell", "--api-key-file", str(key_file))
+        assert logger.level == logging.CRITICAL
+    finally:
+        logger.setLevel(before[1])
     assert (logger.handlers[:], logger.level, logger.propagate) == before
 
 

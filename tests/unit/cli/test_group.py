@@ -17,6 +17,7 @@ from lasersell.errors import (
     DecodeError,
     LaserSellError,
     MissingExtraError,
+    RelayConnectError,
     SessionInUseError,
     TxError,
 )
@@ -83,6 +84,7 @@ def test_an_error_is_json_where_json_is_asked_for() -> None:
         (AuthenticationError("the key was refused"), 3),
         (ConnectError("nobody is there"), 4),
         (ApiError("the API is away"), 4),
+        (RelayConnectError("Redis is away"), 4),
         (SessionInUseError(7), 6),
         (MissingExtraError("a part", "tx"), 2),
         (DecodeError("not a recording"), 2),
@@ -142,7 +144,7 @@ def test_the_names_of_commands_are_completed() -> None:
         "COMP_CWORD": "1",
     }
     result = CliRunner().invoke(group, prog_name="lasersell", env=environ)
-    assert result.stdout == "plain,record\nplain,replay\n"
+    assert result.stdout == "plain,record\nplain,relay\nplain,replay\n"
 
 
 def test_the_options_of_a_command_are_completed() -> None:
