@@ -107,7 +107,8 @@ def sale_of(holding: Holding, tokens: int | None = None) -> BuildSellTxRequest:
         user_pubkey=holding.wallet,
         amount_tokens=holding.tokens if tokens is None else tokens,
         output=holding.quote,
-        slippage_bps=1000,
+        # Not that of signals, so that it is another transaction.
+        slippage_bps=900,
     )
 
 
@@ -257,6 +258,25 @@ def test_what_is_not_held_cannot_be_sold(desk: Desk) -> None:
     assert error.stage == "execute"
     assert "'Custom': 1" in str(error)
     assert len(desk.sim.ledger.sales()) == 1
+
+
+def test_no_more_than_what_is_left_can_be_sold(desk: Desk) -> None:
+    """After a part was sold, a sale of the whole of before fails and takes nothing."""
+    holding = desk.sim.buy(KEY.pubkey)
+    whole = desk.signed(holding)
+    desk.submitter.submit_and_confirm(desk.signed(holding, 5))
+    assert "'Custom': 1" in str(desk.fails(whole))
+    assert [sale.tokens for sale in desk.sim.ledger.sales()] == [5]
+
+
+def test_what_landed_meanwhile_does_not_land_late(desk: Desk) -> None:
+    """A transaction that was delayed and sent again is one sale, not two."""
+    signed = desk.signed(desk.sim.buy(KEY.pubkey), 5)
+    desk.sim.faults.submissions("delay")
+    desk.submitter.submit(signed)
+    desk.submitter.submit_and_confirm(signed)
+    desk.sim.faults.land_delayed()
+    assert [sale.tokens for sale in desk.sim.ledger.sales()] == [5]
 
 
 def test_a_transaction_executes_once(desk: Desk) -> None:
