@@ -195,7 +195,7 @@ class Life:
         self._configure()
 
 
-@on_seeds(12, 300)
+@on_seeds(12, 100)
 def test_profit_is_proceeds_less_entry_on_every_frame(seeds: range) -> None:
     """Whatever was sold, in parts, by hand or by signal, the identity holds."""
     profits = 0
@@ -207,7 +207,7 @@ def test_profit_is_proceeds_less_entry_on_every_frame(seeds: range) -> None:
     assert profits > 40 * len(seeds)
 
 
-@on_seeds(12, 300)
+@on_seeds(12, 100)
 def test_no_balance_of_a_life_is_ever_negative(seeds: range) -> None:
     """Tokens and funds stay above nothing, and are what the trades say."""
     for seed in seeds:
