@@ -130,6 +130,7 @@ def test_what_serves_tells_where_in_json() -> None:
     assert lines[-1] == {"event": "stopped"}
 
 
+@pytest.mark.slow
 def test_the_simulator_takes_the_key_of_the_file(
     run: Run, tmp_path: Path, server: SimServer
 ) -> None:
