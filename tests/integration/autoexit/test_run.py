@@ -29,6 +29,8 @@ from tests.integration.autoexit.daemon import API_KEY, PATIENCE, Daemon, DaemonH
 pytestmark = pytest.mark.slow
 
 TAKEOVER_SEC = 1.0
+SLACK = 10
+"""How much slower than promised a busy machine may be."""
 
 
 @pytest.fixture
@@ -222,7 +224,7 @@ def test_a_second_daemon_takes_over_from_one_that_is_killed(
             took = SYSTEM_CLOCK.monotonic() - killed_at
             bench.sim.set_profit(holding, 10)
             second.wait_for("ended: sold")
-    assert took < TAKEOVER_SEC
+    assert took < SLACK * TAKEOVER_SEC
     statuses = [entry.item.status for entry in strict.upgrades.entries()]
     assert statuses == [101, 101]
     assert len(sales(strict)) == 1

@@ -126,7 +126,7 @@ def test_the_total_time_out_holds(answer: Answer) -> None:
 def test_a_body_that_stops_short_does_not_hold_us() -> None:
     """The deadline is over the body too, where less of it comes than was announced."""
     with running(Answer(b"x", withheld=1)) as server:
-        found = failure(server.url)
+        found = failure(server.url, timeout=5 * FAST)
     assert (found.was_sent, found.timed_out) == (True, True)
 
 

@@ -27,6 +27,8 @@ WALLET = "AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9"
 CONFIGURE = StreamConfigure([WALLET], StrategyConfig(target_profit_pct=5.0))
 PATIENCE = 10.0
 TAKEOVER_SEC = 1.0
+SLACK = 10
+"""How much slower than promised a busy machine may be."""
 
 _PROGRAM = f"""
 import sys
@@ -181,7 +183,7 @@ def test_a_standby_process_takes_over_from_one_that_is_killed(
                 strict_sim.wait_for_connections(2, timeout=TAKEOVER_SEC)
             first.send_signal(signal.SIGKILL)
             strict_sim.wait_for_connections(0, timeout=PATIENCE)
-            strict_sim.wait_for_connections(1, timeout=TAKEOVER_SEC)
+            strict_sim.wait_for_connections(1, timeout=SLACK * TAKEOVER_SEC)
             wait_until_connected(second)
     statuses = [upgrade.item.status for upgrade in strict_sim.upgrades.entries()]
     assert statuses == [101, 101]
