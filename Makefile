@@ -66,6 +66,9 @@ soak: $(READY) ## Run a stream under load on every CPython here, MINUTES=10 in a
 screens: $(READY) ## Draw the screens of the documentation anew, where tmux is
 	@$(BIN)/python -m tests.screens.draw
 
+soak-relay: $(READY) ## Kill the relay's publishers, workers and Redis at random, MINUTES=10
+	@$(BIN)/python -m tests.soak.relay $(or $(MINUTES),10)
+
 clean: ## Remove .venv and everything that tools left behind
 	rm -rf $(VENV) $(VENV)-* build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find lasersell tests examples -name __pycache__ -prune -exec rm -rf {} +

@@ -9,6 +9,7 @@ from lasersell.errors import (
     DecodeError,
     LaserSellError,
     MissingExtraError,
+    RelayError,
     SessionInUseError,
     StreamError,
 )
@@ -39,7 +40,7 @@ EXIT_CODES = {
     FAILED: "something failed that no other code names",
     MISTAKE: "a mistake in the configuration or the command",
     NOT_ACCEPTED: "the API key was refused",
-    STREAM_ENDED: "the stream, or the API, could not be reached or ended for good",
+    STREAM_ENDED: "the stream, the API or Redis could not be reached or ended for good",
     LEFT_UNDER_WAY: "stopped with transactions under way; the next run sees to them",
     IN_USE: "another process holds the stream of this API key, or the wallet",
 }
@@ -50,7 +51,7 @@ def code_of(error: LaserSellError) -> int:
     """Return the exit code of a command that an error ended."""
     if isinstance(error, AuthenticationError):
         return NOT_ACCEPTED
-    if isinstance(error, (StreamError, ApiError)):
+    if isinstance(error, (StreamError, ApiError, RelayError)):
         return STREAM_ENDED
     if isinstance(error, SessionInUseError):
         return IN_USE

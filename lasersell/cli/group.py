@@ -22,6 +22,7 @@ _COMMANDS = {
     "doctor": "Check all that can be wrong between here and the stream.",
     "journal": "List or export what `lasersell run` has done.",
     "record": "Record what a program and the stream say to each other.",
+    "relay": "Publish one stream over Redis, or stand by, until stopped.",
     "replay": "Serve a recorded stream until Ctrl-C.",
     "run": "Sell each position that an exit signal names, until stopped.",
     "sim": "Serve a simulated LaserSell stream until Ctrl-C.",
