@@ -13,12 +13,14 @@ import attrs
 from lasersell.protocol.server import ExitSignalWithTx
 from lasersell.protocol.strategy import StrategyConfig
 from lasersell.sim.chain import Chain
+from lasersell.sim.markets import Market
 from lasersell.sim.options import SimOptions
 from lasersell.sim.orders import PendingExit
 from lasersell.sim.position import HeldExit, Position, SentExit
 from lasersell.sim.reports import Sender, exit_signal
 from lasersell.sim.strategy import Exit, Rulebook, Surroundings
 from lasersell.sim.valuation import Valuation
+from lasersell.sim.venues import GRADUATES_TO
 
 __all__ = ["DEFAULT_SLIPPAGE_BPS", "ExitDesk"]
 
@@ -137,8 +139,15 @@ class ExitDesk:
             readings=self._options.readings,
             free_tokens=max(0, position.holding.tokens - position.progress.spoken_for),
             sellable_tokens=pool.max_tokens_within(DEFAULT_SLIPPAGE_BPS),
-            has_graduated=position.has_graduated,
+            has_graduated=position.has_graduated and self._counts(position.market),
             has_drained=2 * pool.quote_reserve <= position.first_pool.quote_reserve,
+        )
+
+    def _counts(self, market: Market) -> bool:
+        """Tell whether a token that graduated to this market did so for the rules."""
+        reading = self._options.readings.graduation
+        return reading == "every_platform" or (
+            market.market_type == GRADUATES_TO["pump_fun"]
         )
 
     def _is_deferred(self, strategy: StrategyConfig) -> bool:

@@ -1,8 +1,8 @@
 """
 A constant-product pool: what a token costs, and what selling it really brings.
 
-Everything is an integer in atomic units, so that the same moves give the same
-amounts on every machine. A pool is a value: whatever changes it returns a new one.
+Amounts are integers in atomic units; only a move of the price that others make is a
+float. A pool is a value: whatever changes it returns a new one.
 """
 
 from __future__ import annotations

@@ -67,6 +67,9 @@ class Readings:
             pages); ``defer``: every exit waits until the pool takes it, or too long
             (API pages); ``exit``: a pool that drains is a reason to sell
             (command-line client).
+        graduation: Which moves ``sell_on_graduation`` sells on (7.9).
+            ``every_platform``: those of each launch platform (API pages);
+            ``pump_fun``: those of pump.fun alone (agent documentation).
         mirror_sell: Whether ``mirror_sell`` does anything (C16). ``exit``: when the
             watched wallet sells, the copied position is sold (wire types);
             ``unused``: it does nothing yet (API pages).
@@ -93,6 +96,9 @@ class Readings:
     )
     liquidity_guard: Literal["shrink", "defer", "exit"] = _choice(
         "shrink", "defer", "exit"
+    )
+    graduation: Literal["every_platform", "pump_fun"] = _choice(
+        "every_platform", "pump_fun"
     )
     mirror_sell: Literal["exit", "unused"] = _choice("exit", "unused")
     mirror_losses: Literal["losing_trades", "failed_buys"] = _choice(

@@ -35,6 +35,7 @@ def test_no_document_is_left_out_by_default() -> None:
         sell_pct="remaining",
         breakeven="stop_at_entry",
         liquidity_guard="shrink",
+        graduation="every_platform",
         mirror_sell="exit",
         mirror_losses="losing_trades",
         removed_wallets="closed",

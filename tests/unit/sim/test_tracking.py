@@ -332,6 +332,25 @@ def test_a_graduation_is_told_by_later_messages_only() -> None:
     assert opened.market_context == signal.market_context
 
 
+@pytest.mark.parametrize(
+    ("reading", "sold"),
+    [("every_platform", ["pump_fun", "meteora_dbc"]), ("pump_fun", ["pump_fun"])],
+)
+def test_which_graduations_are_sold(reading: Any, sold: list[str]) -> None:
+    """Those of every launch platform or, in the other reading, of pump.fun alone."""
+    world = World(readings=Readings(graduation=reading))
+    world.configure(sell_on_graduation=True)
+    mints = {
+        market_type: world.chain.markets.add(market_type=market_type).mint
+        for market_type in ("pump_fun", "meteora_dbc")
+    }
+    for mint in mints.values():
+        _opened(world, mint=mint)
+        world.chain.market(mint).graduate()
+    signalled = [signal.mint for signal in _signals(world.tick())]
+    assert signalled == [mints[market_type] for market_type in sold]
+
+
 def test_a_graduation_that_was_not_asked_for_is_missed() -> None:
     """A switch set after the move does not sell on it any more."""
     world = World()
