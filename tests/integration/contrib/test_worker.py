@@ -187,6 +187,25 @@ def test_a_stop_by_a_callback(make: Make, sim: SimServer) -> None:
     sim.wait_for_connections(0)
 
 
+def test_a_restart_by_a_callback(make: Make, sim: SimServer) -> None:
+    """A worker that was told to stop can be started again before it has ended."""
+    candidate = make()
+    sessions: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def restart(event: StreamEvent, session: Any) -> list[Failure]:
+        if event.type == "connected":
+            sessions.put(session)
+            if len(sim.upgrades.entries()) == 1:
+                candidate.worker.stop()
+                candidate.worker.start()
+        return []
+
+    candidate.worker = StreamWorker(candidate.worker._load_source, restart)
+    candidate.worker.start()
+    first, second = (sessions.get(timeout=PATIENCE) for _ in range(2))
+    assert first is not second
+
+
 def test_a_failed_callback_is_reported(make: Make, sim: SimServer) -> None:
     """What an application says has failed comes back to it, with the callback."""
     candidate = make()
