@@ -127,6 +127,25 @@ def test_the_terminal_is_as_before(
 
 
 @in_a_terminal
+@pytest.mark.parametrize("end", ["C-c", "SIGTERM"])
+def test_it_can_be_stopped_while_it_connects(
+    terminal: Terminal, server: SimServer, end: str
+) -> None:
+    """A server that keeps us waiting does not keep the terminal."""
+    server.change_options(hello="never")
+    terminal.type(watch())
+    server.wait_for_connections(1, timeout=PATIENCE)
+    if end == "SIGTERM":
+        os.kill(terminal.program, signal.SIGTERM)
+    else:
+        terminal.press(end)
+    terminal.type("echo code=$?")
+    screen = terminal.wait_for_text("code=0")
+    assert "Traceback" not in screen
+    server.wait_for_connections(0, timeout=PATIENCE)
+
+
+@in_a_terminal
 def test_more_positions_than_lines_fit_a_small_terminal(
     terminal: Terminal, server: SimServer
 ) -> None:

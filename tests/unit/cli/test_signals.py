@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 
+import pytest
+
 from lasersell.cli.signals import Signals
 
 PATIENCE = 10.0
@@ -65,9 +67,10 @@ with Signals() as signals:
 """
 
 
-def test_no_signal_is_lost_in_the_moment_of_falling_asleep() -> None:
+@pytest.mark.parametrize("rounds", [1, pytest.param(20, marks=pytest.mark.slow)])
+def test_no_signal_is_lost_in_the_moment_of_falling_asleep(rounds: int) -> None:
     """However the signal and the wait of the main thread meet, it ends."""
-    for _ in range(10):
+    for _ in range(rounds):
         with subprocess.Popen(
             [sys.executable, "-c", _PROGRAM], stdout=subprocess.PIPE, text=True
         ) as process:
