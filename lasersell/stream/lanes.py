@@ -229,16 +229,19 @@ class Lanes(Generic[E]):
 
     def high_stats(self) -> LaneStats:
         """Return the counters of the high lane."""
+        # Numbers are copied under the mutex and no more is done there: a producer waits.
         with self._mutex:
-            # What was returned last is still in the lane, and no longer waits.
-            returned = sum(receiver.holds_high for receiver in self._receivers)
-            waiting = len(self._high.queue) - returned
-            return LaneStats(
-                delivered=self._high_put - waiting,
-                waiting=waiting,
-                dropped=0,
-                high_water=self._high_water,
+            put, held, high_water = (
+                self._high_put,
+                len(self._high.queue),
+                self._high_water,
             )
+            # What was returned last is still in the lane, and no longer waits.
+            returned = sum([receiver.holds_high for receiver in self._receivers])
+        waiting = held - returned
+        return LaneStats(
+            delivered=put - waiting, waiting=waiting, dropped=0, high_water=high_water
+        )
 
     def low_stats(self) -> LaneStats:
         """Return the counters of the low lane."""
@@ -246,12 +249,13 @@ class Lanes(Generic[E]):
             # In this order: an event taken meanwhile counts as neither dropped
             # nor delivered, rather than as both.
             waiting, taken = len(self._low), self.low_taken
-            return LaneStats(
-                delivered=taken,
-                waiting=waiting,
-                dropped=max(0, self._low_put - taken - waiting),
-                high_water=self._low_water,
-            )
+            put, high_water = self._low_put, self._low_water
+        return LaneStats(
+            delivered=taken,
+            waiting=waiting,
+            dropped=max(0, put - taken - waiting),
+            high_water=high_water,
+        )
 
 
 class Receiver(Generic[E]):
