@@ -1,8 +1,8 @@
 """
 What goes wrong on purpose, now or with the next messages.
 
-More faults are elsewhere, as they are not of a moment: refused upgrades, floods and
-raw frames are methods of ``SimServer``; a late, missing or refused ``hello_ok`` and
+More faults are elsewhere, as they are not of a moment: refused upgrades and calls,
+floods and raw frames are methods of ``SimServer``; a late, missing or refused ``hello_ok`` and
 the many ways to be turned away are ``SimOptions``.
 """
 
@@ -34,8 +34,9 @@ class Faults:
     """
     The faults of one server; ``SimServer.faults``.
 
-    Each method meets every client that is connected. Any thread may call any of
-    them; each blocks until the server's thread has done the work.
+    A fault of the stream meets every client that is connected, one of transactions
+    whoever submits next. Any thread may call any method; each blocks until the
+    server's thread has done the work.
 
     Args:
         hub: Where the clients are.
