@@ -8,6 +8,7 @@ import os
 import socket
 import threading
 import uuid
+import warnings
 import weakref
 from collections.abc import Iterable
 from typing import Any
@@ -138,23 +139,21 @@ class RelaySession(SessionFace):
             MissingExtraError: The extra ``relay`` is not installed.
         """
         keys = Keys(name)
-        settings = None
-        if group is not None:
-            settings = GroupSettings(
-                group=check_name("group", group),
-                worker=check_name("worker", worker or _worker_name()),
-                handler_timeout=check_seconds("handler_timeout", handler_timeout, 0.1),
-                retry_after=check_seconds("retry_after", retry_after),
-                max_deliveries=check_count("max_deliveries", max_deliveries),
-            )
-        elif worker is not None:
+        if worker is not None and group is None:
             raise ConfigurationError("a worker without a group shares nothing")
+        settings = GroupSettings(
+            group=check_name("group", "none" if group is None else group),
+            worker=check_name("worker", worker or _worker_name()),
+            handler_timeout=check_seconds("handler_timeout", handler_timeout, 0.1),
+            retry_after=check_seconds("retry_after", retry_after),
+            max_deliveries=check_count("max_deliveries", max_deliveries),
+        )
         sender_timeout = check_seconds("command_timeout", command_timeout, 0.1)
         link = RedisLink(url, **(redis_options or {}))
         core = _Core(
             link,
             keys,
-            settings,
+            None if group is None else settings,
             high_capacity=check_count("high_capacity", high_capacity),
             low_capacity=check_count("low_priority_capacity", low_priority_capacity),
             stale_after=check_seconds("stale_after", stale_after, 0.1),
@@ -342,6 +341,7 @@ class _Core:
         self.lanes = RelayLanes(high_capacity, low_capacity, self._done)
         self.callbacks = RelayCallbacks()
         self.is_closed = False
+        self._pid = os.getpid()
         self._mutex = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._links = [link.dedicated()]
@@ -362,6 +362,7 @@ class _Core:
 
     def start(self) -> None:
         """Join the relay, and start the threads."""
+        _cores.add(self)
         if self.work is not None:
             # First: what comes after the snapshot must find the group.
             self.work.make_group()
@@ -396,4 +397,27 @@ class _Core:
 
     def abandon(self) -> None:
         """End because nobody holds the session any more."""
+        warnings.warn(
+            "a RelaySession was dropped without close(); use it in a with block",
+            ResourceWarning,
+            stacklevel=2,
+        )
         self.close(Deadline(CLOSE_TIMEOUT))
+
+    def after_fork(self) -> None:
+        """Make a child's copy say why it cannot be used: its threads are not there."""
+        self.is_closed = True
+        self._threads = []
+        self.lanes.after_fork(ForkedError(self._pid))
+
+
+_cores: weakref.WeakSet[_Core] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for core in list(_cores):
+        core.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -3,7 +3,10 @@ from __future__ import annotations
 import pytest
 
 from lasersell._clock import Deadline
+from lasersell.protocol.server import ExitSignalWithTx
+from lasersell.protocol.strategy import StrategyConfig
 from lasersell.relay import Relay, RelayPolicy
+from lasersell.relay.keys import Keys
 from tests.integration.relay.bench import PATIENCE, Bench, until, wait_for
 
 
@@ -142,3 +145,48 @@ def test_a_publisher_ends_though_redis_is_away(bench: Bench) -> None:
         bench.buy()
         relay.close(timeout=0.5)
         assert relay.wait_for_role("stopped", PATIENCE)
+
+
+def test_a_signal_that_dies_with_its_leader_is_born_again(bench: Bench) -> None:
+    """The next publisher's stream looks at the open positions anew."""
+    strategy = StrategyConfig(target_profit_pct=5.0)
+    with bench.session(group="g") as worker:
+        with bench.relay(strategy=strategy) as first:
+            holding = bench.buy()
+            wait_for(worker, "position_opened")
+            bench.redis.kill()
+            _until_away(first)
+            bench.trigger(holding)
+            bench.sim.sent.wait_for(ExitSignalWithTx, timeout=PATIENCE)
+            _until_waiting(first, 1)
+            first.close(timeout=0.1)
+        bench.redis.start()
+        with bench.relay(strategy=strategy):
+            signal = wait_for(worker, "exit_signal_with_tx")
+            assert signal.handle.token_account == holding.token_account
+            assert signal.exit_attempt == 1
+    assert len(bench.sim.sent.of(ExitSignalWithTx)) == 2
+
+
+def test_events_that_a_crash_of_redis_took_away_are_written_again(
+    bench: Bench,
+) -> None:
+    """What it had acknowledged and forgotten comes again, once, with the same id."""
+    with bench.session() as session, bench.relay():
+        wait_for(session, "hello_ok")
+        holding = bench.buy()
+        first = wait_for(session, "position_opened")
+        with bench.redis.client() as client:
+            # As after a crash between two fsyncs: the last entry is gone, and so is the
+            # memory of it.
+            (entry,) = client.xrevrange(Keys("default").high, count=1)
+            client.xdel(Keys("default").high, entry[0])
+            client.hincrby(Keys("default").meta, "written", -1)
+        bench.buy()
+        with bench.session() as late:
+            until(late, lambda: len(late.positions()) == 2)
+        with bench.redis.client() as client:
+            ids = [fields[b"i"] for _, fields in client.xrange(Keys("default").high)]
+        assert ids.count(first.id.encode()) == 1
+        assert len(ids) == len(set(ids))
+        assert session.position_by_token_account(holding.token_account) is not None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
@@ -28,7 +29,7 @@ def test_the_settings_in_the_guide_exist() -> None:
     assert f"`max_age` ({policy.max_age / 3600:g} h)" in _GUIDE
     assert f"`max_high` ({policy.max_high:,} entries)" in _GUIDE
     assert f"`max_low` ({policy.max_low})" in _GUIDE
-    arguments = RelaySession.connect.__kwdefaults__
+    arguments = inspect.signature(RelaySession.connect).parameters
     for name in ("handler_timeout", "retry_after", "max_deliveries", "command_timeout"):
         assert name in arguments
         assert f"`{name}`" in _GUIDE

@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import gc
 import queue
+from typing import Any
 
 import pytest
 
 from lasersell._clock import SYSTEM_CLOCK
+from lasersell.errors import ConcurrencyError, ConfigurationError, ForkedError
+from lasersell.relay import RelaySession
 from lasersell.relay.keys import Keys
 from lasersell.session.events import StreamEvent
+from tests.faults.processes import run_in_fork
 from tests.integration.relay.bench import PATIENCE, Bench, wait_for
+from tests.integration.relay.redis_server import RedisServer
+from tests.unit.session.frames import WALLET
 
 
 def test_a_subscriber_gets_the_events_of_the_publisher(bench: Bench) -> None:
@@ -112,3 +119,85 @@ def test_a_publisher_that_closes_writes_what_it_has_first(bench: Bench) -> None:
         assert relay.role == "stopped"
         with bench.redis.client() as client:
             assert client.get(Keys("default").lease) is None
+
+
+def test_a_session_that_is_dropped_ends_and_says_so(redis_server: RedisServer) -> None:
+    """Its threads hold none of it, so it is collected, with a warning."""
+    held = [RelaySession.connect(redis_server.url)]
+
+    def drop() -> None:
+        held.clear()
+        gc.collect()
+
+    with pytest.warns(ResourceWarning, match="dropped without close"):
+        drop()
+
+
+def test_a_session_cannot_be_used_in_a_forked_child(bench: Bench) -> None:
+    """The child is told to connect again, and the parent's session goes on."""
+    with bench.relay(), bench.session() as session:
+        wait_for(session, "hello_ok")
+
+        def use() -> dict[str, Any]:
+            told = {}
+            try:
+                session.recv(timeout=PATIENCE)
+            except ForkedError as error:
+                told["recv"] = str(error)
+            try:
+                session.update_wallets([WALLET])
+            except ForkedError as error:
+                told["command"] = str(error)
+            session.close()
+            return told
+
+        told = run_in_fork(use)
+        assert "connect again" in told["recv"]
+        assert "connect again" in told["command"]
+        bench.buy()
+        wait_for(session, "position_opened")
+
+
+def test_one_session_is_for_one_consumer(bench: Bench) -> None:
+    """As in a StreamSession: either callbacks or recv()."""
+    with bench.session() as session:
+        session.start()
+        with pytest.raises(ConcurrencyError):
+            session.recv(timeout=0)
+
+
+def test_a_subscriber_that_is_slow_holds_nobody_back(bench: Bench) -> None:
+    """Past its bound it reads no more; the others go on, and it catches up in order."""
+    with (
+        bench.relay(),
+        bench.session(high_capacity=2) as slow,
+        bench.session() as quick,
+    ):
+        holdings = [bench.buy() for _ in range(12)]
+        for holding in holdings:
+            assert (
+                wait_for(quick, "position_opened").handle.token_account
+                == holding.token_account
+            )
+        for holding in holdings:
+            assert (
+                wait_for(slow, "position_opened").handle.token_account
+                == holding.token_account
+            )
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"worker": "w"}, "without a group"),
+        ({"group": "a b"}, "group must be"),
+        ({"name": ""}, "name must be"),
+        ({"stale_after": 0}, "stale_after"),
+        ({"max_deliveries": 0}, "max_deliveries"),
+        ({"high_capacity": 0}, "high_capacity"),
+    ],
+)
+def test_an_option_that_is_wrong_is_named(options: dict[str, Any], words: str) -> None:
+    """Before anything is connected."""
+    with pytest.raises(ConfigurationError, match=words):
+        RelaySession.connect("redis://localhost:1", **options)

@@ -70,9 +70,7 @@ def test_a_wallet_that_is_taken_away_moves_no_other() -> None:
     before = plan(names, accounts)
     after = plan(names[1:], accounts, previous=before.assignments)
     assert _moved(before, after) == 1
-    again = plan(
-        [*names[1:], "new"], accounts, previous=after.assignments
-    ).assignments
+    again = plan([*names[1:], "new"], accounts, previous=after.assignments).assignments
     assert again["new"] == before.assignments["w0"]
 
 

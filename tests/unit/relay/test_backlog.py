@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lasersell._clock import SYSTEM_CLOCK
+from lasersell._threads import start_thread
+from lasersell.relay.backlog import BATCH, Backlog, HighItem, LowItem
+
+PATIENCE = 10.0
+
+
+@pytest.fixture
+def backlog(tmp_path: Path) -> Iterator[Backlog]:
+    """Return one with room for three events, and for some more on the disk."""
+    backlog = Backlog(3, 10_000, 2, tmp_path)
+    yield backlog
+    backlog.discard()
+
+
+def _high(number: int) -> HighItem:
+    return HighItem(b"%d" % number, f"key {number}", b"record")
+
+
+def _low(number: int) -> LowItem:
+    return LowItem(b"%d" % number, float(number), None, "epoch", "")
+
+
+def _put(backlog: Backlog) -> None:
+    backlog.put_high(_high(1))
+
+
+def _take_all(backlog: Backlog) -> list[HighItem]:
+    items: list[HighItem] = []
+    while batch := backlog.take(0.0):
+        items += batch.highs
+    return items
+
+
+def test_events_come_out_in_the_order_in_which_they_went_in(backlog: Backlog) -> None:
+    """Whatever their way: memory, or the disk, or first one and then the other."""
+    for number in range(20):
+        assert backlog.put_high(_high(number))
+    assert backlog.spooled == 17
+    first = backlog.take(0.0).highs
+    for number in range(20, 30):
+        backlog.put_high(_high(number))
+    assert first + _take_all(backlog) == [_high(number) for number in range(30)]
+    assert (backlog.waiting, backlog.spooled) == (0, 0)
+
+
+def test_the_disk_is_used_again_from_its_start_once_it_is_empty(
+    backlog: Backlog, tmp_path: Path
+) -> None:
+    """A backlog that is drained now and then never comes to its bound."""
+    for _ in range(20):
+        for number in range(100):
+            backlog.put_high(_high(number))
+        assert len(_take_all(backlog)) == 100
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_who_puts_waits_once_memory_and_disk_are_full(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing is dropped, and one line says that the stream is held back."""
+    backlog = Backlog(1, 100, 1, tmp_path)
+    done = threading.Event()
+
+    def put() -> None:
+        for number in range(10):
+            backlog.put_high(_high(number))
+        done.set()
+
+    thread = start_thread("putter", put)
+    assert not done.wait(0.2)
+    assert backlog.is_full
+    taken: list[HighItem] = []
+    while len(taken) < 10:
+        taken += backlog.take(PATIENCE).highs
+    thread.join(PATIENCE)
+    assert taken == [_high(number) for number in range(10)]
+    errors = [r for r in caplog.records if r.levelno == logging.ERROR]
+    assert errors
+    assert "held back" in errors[0].getMessage()
+    backlog.discard()
+
+
+def test_who_waits_for_room_is_let_go_by_the_end(tmp_path: Path) -> None:
+    """close() returns False from a put that could not be done."""
+    backlog = Backlog(1, 1, 1, tmp_path)
+    backlog.put_high(_high(0))
+    answers: list[bool] = []
+    thread = start_thread("putter", lambda: answers.append(backlog.put_high(_high(1))))
+    backlog.close()
+    thread.join(PATIENCE)
+    assert answers == [False]
+    assert backlog.take(0.0).highs == [_high(0)]
+    assert backlog.discard() == 0
+
+
+def test_a_disk_that_fails_holds_back_and_loses_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The error is told, and what did not go to the disk waits."""
+    backlog = Backlog(1, 10_000, 1, tmp_path / "is not there")
+    backlog.put_high(_high(0))
+    thread = start_thread("putter", lambda: _put(backlog))
+    taken: list[HighItem] = []
+    while len(taken) < 2:
+        taken += backlog.take(PATIENCE).highs
+    thread.join(PATIENCE)
+    assert taken == [_high(0), _high(1)]
+    backlog.discard()
+
+
+def test_a_high_event_is_taken_at_once_and_a_low_one_waits_for_others(
+    backlog: Backlog,
+) -> None:
+    """Low events that come within a moment share a batch."""
+    backlog.put_low(_low(1))
+    backlog.put_high(_high(1))
+    backlog.put_low(_low(2))
+    first = backlog.take(PATIENCE)
+    assert first.highs == [_high(1)]
+    lows = first.lows or backlog.take(PATIENCE).lows
+    assert [item.payload for item in lows] == [b"1", b"2"]
+
+
+def test_the_oldest_low_events_are_dropped_and_counted(backlog: Backlog) -> None:
+    """Two have room here."""
+    for number in range(5):
+        backlog.put_low(_low(number))
+    lows = backlog.take(PATIENCE).lows
+    assert [item.payload for item in lows] == [b"3", b"4"]
+    assert backlog.low_dropped == 3
+
+
+def test_a_batch_has_a_bound(tmp_path: Path) -> None:
+    """However much waits."""
+    backlog = Backlog(10_000, 1, 10_000, tmp_path)
+    for number in range(BATCH + 5):
+        backlog.put_high(_high(number))
+        backlog.put_low(_low(number))
+    batch = backlog.take(PATIENCE)
+    assert (len(batch.highs), len(batch.lows)) == (BATCH, BATCH)
+    backlog.close()
+    rest = backlog.take(PATIENCE)
+    assert (len(rest.highs), len(rest.lows)) == (5, 5)
+
+
+def test_nothing_comes_in_time(backlog: Backlog) -> None:
+    """An empty batch, after the time that was said."""
+    started = SYSTEM_CLOCK.monotonic()
+    assert not backlog.take(0.05)
+    assert SYSTEM_CLOCK.monotonic() - started >= 0.04
+
+
+def test_what_is_discarded_is_counted(backlog: Backlog) -> None:
+    """On the disk too."""
+    for number in range(8):
+        backlog.put_high(_high(number))
+    assert backlog.discard() == 8
+    assert not backlog.put_high(_high(9))
