@@ -9,7 +9,7 @@ ROUNDS ?= 3
 CHECKED := lasersell pytest_lasersell.py tests examples $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo typescript test test-all test-slow stress check format coverage bench profile conformance soak screens clean
+.PHONY: help demo typescript test test-all test-slow stress check format coverage bench bench-docs bench-guard profile conformance soak screens clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,12 @@ coverage: $(READY) ## Run the tests and show which lines and branches they miss
 bench: $(READY) ## Measure beside the official SDKs; ROUNDS=3, QUICK=1 for a trial
 	-@! command -v npm >/dev/null || $(MAKE) --silent typescript
 	@$(BIN)/python -m benchmarks --rounds $(ROUNDS) $(if $(QUICK),--quick)
+
+bench-docs: $(READY) ## Put the last whole run of bench into docs/performance.md
+	@$(BIN)/python -m benchmarks --write-docs
+
+bench-guard: $(READY) ## Count instructions: has the path of a frame become longer?
+	@$(BIN)/python -m benchmarks.guard
 
 typescript: ## Install the official TypeScript SDK, to measure and test beside it
 	@npm install --silent --no-audit --no-fund --no-package-lock --ignore-scripts \

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,9 @@ from typing import Any
 from benchmarks.case import OURS, Outcome
 from benchmarks.runner import Result
 
-__all__ = ["as_json", "machine", "table"]
+__all__ = ["NAMES", "as_json", "machine", "ratio", "short", "summary", "table"]
 
-_NAMES = {
+NAMES = {
     "lasersell": "lasersell",
     "official": "official Python",
     "typescript": "official TypeScript",
@@ -55,13 +55,13 @@ def table(result: Result) -> str:
     medians = result.medians
     rounds = len(next(iter(result.rounds.values())))
     title = f"{result.case.title}  [{result.case.name}, {_count(rounds, 'round')}]"
-    header = ["", *(_NAMES[client] for client in medians)]
-    header += [f"ours / {_NAMES[client]}" for client in medians if client != OURS]
+    header = ["", *(NAMES[client] for client in medians)]
+    header += [f"ours / {NAMES[client]}" for client in medians if client != OURS]
     rows = [header]
     for name, unit in result.case.units.items():
-        row = [unit, *(_short(numbers[name]) for numbers in medians.values())]
+        row = [unit, *(short(numbers[name]) for numbers in medians.values())]
         row += [
-            _ratio(medians[OURS][name], medians[client][name])
+            ratio(medians[OURS][name], medians[client][name])
             for client in medians
             if client != OURS
         ]
@@ -75,27 +75,48 @@ def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def _short(number: float) -> str:
+def short(number: float) -> str:
     return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
 
 
-def _ratio(ours: float, other: float) -> str:
+def ratio(ours: float, other: float) -> str:
     return f"{ours / other:.2f}" if other else "-"
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterable[str]:
+def _aligned(rows: Sequence[Sequence[str]], *, left: int = 0) -> Iterable[str]:
+    """Yield the lines of a table whose first ``left`` columns are words, not numbers."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-        yield "  " + "  ".join(cells)
+        cells = [
+            cell.ljust(width) if number < left else cell.rjust(width)
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  " + "  ".join(cells).rstrip()
 
 
 def _judgement(outcome: Outcome) -> str:
     verdict = "met   " if outcome.is_met else "MISSED"
     return (
         f"{verdict} {outcome.budget.words}: "
-        f"{_short(outcome.reached)}, allowed {_short(outcome.bound)}"
+        f"{short(outcome.reached)}, allowed {short(outcome.bound)}"
     )
+
+
+def summary(cases: Sequence[Mapping[str, Any]]) -> str:
+    """Return all budgets of a run, as :func:`as_json` has it: asked, reached, met or not."""
+    rows = [["", "asked for", "reached", "allowed", ""]]
+    rows += [
+        [
+            case["name"],
+            budget["words"],
+            short(budget["reached"]),
+            short(budget["allowed"]),
+            "met" if budget["met"] else "MISSED",
+        ]
+        for case in cases
+        for budget in case["budgets"]
+    ]
+    return "\n".join(["What was asked for", *_aligned(rows, left=2)])
 
 
 def as_json(results: Sequence[Result]) -> list[dict[str, Any]]:

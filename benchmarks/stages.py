@@ -10,21 +10,24 @@ and memory that is in the other core's cache.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 
 from benchmarks.clients.lasersell import consume
+from benchmarks.counted import core_with_position
+from benchmarks.docs import STAGES
 from benchmarks.runner import LoadServer
-from benchmarks.wire import WALLET, position_opened, text_frame, unmasked_frames
+from benchmarks.wire import WALLET
 from benchmarks.work import Place, Work
-from lasersell._clock import SYSTEM_CLOCK, Deadline
+from lasersell._clock import Deadline
 from lasersell.protocol.client import Configure
 from lasersell.protocol.codec import decode_server_message, encode_client_message
 from lasersell.protocol.strategy import StrategyConfig
-from lasersell.session.core import DeadlineSettings, SessionCore
 from lasersell.session.events import StreamEvent
 from lasersell.stream.lanes import Lanes
 from lasersell.stream.options import StreamOptions
@@ -45,6 +48,7 @@ _STAGES = (
     "hand-over: events into the lanes",
     "recv: event out of the lanes",
 )
+_COLUMNS = ("pnl_update", "every type")
 _SUM = "sum of these"
 _READER = "the reader's loop: decode, apply, hand-over"
 _WHOLE = "socket to recv(), two threads"
@@ -55,14 +59,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m benchmarks.stages", description=__doc__
     )
     parser.add_argument("--rounds", type=int, default=10, help="default: 10")
-    rounds = parser.parse_args(arguments).rounds
+    parser.add_argument(
+        "--output", type=Path, default=Path("build/benchmarks"), help="a folder"
+    )
+    options = parser.parse_args(arguments)
     with LoadServer() as server:
-        pnl = measure(server, _PNL, rounds)
-        mixed = measure(server, _MIXED, rounds)
-    print(f"{'CPU in ns a frame':46}{'pnl_update':>12}{'every type':>12}")
-    for name in (_FLOOR, *_STAGES, _SUM, _READER, _WHOLE):
-        print(f"{name:46}{pnl[name]:12,.0f}{mixed[name]:12,.0f}")
-    print(f"the least of {rounds} rounds; load {os.getloadavg()[0]:.1f}")
+        pnl = measure(server, _PNL, options.rounds)
+        mixed = measure(server, _MIXED, options.rounds)
+    names = (_FLOOR, *_STAGES, _SUM, _READER, _WHOLE)
+    rows = {name: (pnl[name], mixed[name]) for name in names}
+    print(f"{'CPU in ns a frame':46}" + "".join(f"{c:>12}" for c in _COLUMNS))
+    for name, values in rows.items():
+        print(f"{name:46}" + "".join(f"{value:12,.0f}" for value in values))
+    print(f"the least of {options.rounds} rounds; load {os.getloadavg()[0]:.1f}")
+    options.output.mkdir(parents=True, exist_ok=True)
+    found = {"columns": _COLUMNS, "rows": rows}
+    (options.output / STAGES).write_text(json.dumps(found, indent=2) + "\n")
 
 
 def measure(server: LoadServer, work: Work, rounds: int) -> dict[str, float]:
@@ -91,7 +103,7 @@ def _one_round(server: LoadServer, work: Work) -> dict[str, float]:
 
 def _stage_by_stage(server: LoadServer, work: Work) -> dict[str, float]:
     spent = dict.fromkeys((_FLOOR, *_STAGES), 0.0)
-    apply = _core().apply
+    apply = core_with_position().apply
     lanes = _lanes(work)
     get = lanes.receiver().get
     now = time.thread_time_ns
@@ -129,7 +141,7 @@ def _in_the_reader(server: LoadServer, work: Work) -> dict[str, float]:
         Transport(_options("ws://127.0.0.1/"), wakeup),
         wakeup,
         lanes,
-        _core(),
+        core_with_position(),
         watchers={},
         on_batch=tuple,
         on_end=print,
@@ -170,14 +182,6 @@ def _flood(server: LoadServer, work: Work) -> Iterator[Transport]:
 
 def _options(endpoint: str) -> StreamOptions:
     return StreamOptions(api_key="key", endpoint=endpoint)
-
-
-def _core() -> SessionCore:
-    """Return a session's core that knows the position of the frames."""
-    core = SessionCore(DeadlineSettings(), SYSTEM_CLOCK)
-    (text,), _ = unmasked_frames(text_frame(position_opened(1)))
-    core.apply(decode_server_message(text), [], [])
-    return core
 
 
 def _lanes(work: Work) -> Lanes[StreamEvent]:

@@ -8,7 +8,7 @@ from benchmarks.case import Budget, Case
 from benchmarks.cases.latency import PNL_RATES, under_rate
 from benchmarks.measure import spread
 from benchmarks.plot import plot
-from benchmarks.report import as_json, table
+from benchmarks.report import as_json, summary, table
 from benchmarks.runner import Result
 from benchmarks.wire import exit_frame, stamp_of, unmasked_frames
 from benchmarks.work import Numbers, Work
@@ -67,6 +67,15 @@ def test_the_table_says_the_ratio_and_what_was_missed() -> None:
     assert "0.25" in text
     assert "MISSED at most 2.5: 3, allowed 2.5" in text
     assert "met    half of it: 3, allowed 6" in text
+
+
+def test_the_summary_names_every_budget() -> None:
+    """The last lines of a run say of each case what was asked for and reached."""
+    result = _result(_ABSOLUTE, _RELATIVE, lasersell=[3.0], official=[12.0])
+    title, _, missed, met = summary(as_json([result])).splitlines()
+    assert title == "What was asked for"
+    assert missed.split() == ["case", "at", "most", "2.5", "3", "2.5", "MISSED"]
+    assert met.split() == ["case", "half", "of", "it", "3", "6", "met"]
 
 
 def test_the_json_keeps_every_round() -> None:
