@@ -29,6 +29,7 @@ from lasersell.cli.patient import (
     look_at_rpcs,
     patient_of,
 )
+from lasersell.cli.printable import printable
 from lasersell.cli.watched import config_option, wallet_option
 from lasersell.errors import LaserSellError
 
@@ -117,9 +118,11 @@ def _code_of(findings: list[Finding]) -> int:
 
 def _line(finding: Finding) -> Table:
     word, style = _MARKS[finding.level]
-    text = Text(finding.text, style="dim" if finding.level == "skipped" else "")
+    text = Text(
+        printable(finding.text), style="dim" if finding.level == "skipped" else ""
+    )
     if finding.advice is not None:
-        text.append(f"\n→ {finding.advice}", style=style)
+        text.append(f"\n→ {printable(finding.advice)}", style=style)
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(width=len("failure"))
     table.add_column(width=len("wallet keys"))

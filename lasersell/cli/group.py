@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 
 from lasersell.cli.codes import FAILED, code_of
 from lasersell.cli.common import Common, CommonOptions
+from lasersell.cli.printable import printable
 from lasersell.errors import LaserSellError, MissingExtraError
 
 __all__ = ["group"]
@@ -120,7 +121,7 @@ def _tell(error: Exception, common: Common) -> int:
             "with -v and report what it prints"
         )
     text = " ".join(text.split())
-    line = f"Error: {text}"
+    line = f"Error: {printable(text)}"
     if common.as_json:
         line = json.dumps(
             {"error": text, "type": type(error).__name__, "exit_code": code}

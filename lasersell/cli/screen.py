@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from lasersell.cli.printable import printable
 from lasersell.cli.snapshot import EventLine, PositionRow, Snapshot
 
 __all__ = ["AskForExit", "Quit", "Screen", "sparkline"]
@@ -155,7 +156,7 @@ class Screen:
         assert row is not None, "somebody was asked"
         if key in ("y", "Y"):
             return AskForExit(row.token_account)
-        self.notice = f"the exit of {_clean(row.name)} was not asked for"
+        self.notice = f"the exit of {printable(row.name)} was not asked for"
         return None
 
     # What goes out
@@ -208,12 +209,12 @@ class Screen:
 
     def _footer(self) -> Text:
         if self._asking is not None:
-            name = _clean(self._asking.name)
+            name = printable(self._asking.name)
             return Text(
                 f"ask for the exit of {name} now? y yes, any other key no", "bold red"
             )
         if self.notice:
-            return Text(_clean(self.notice), style="bold yellow")
+            return Text(printable(self.notice), style="bold yellow")
         keys = [("↑↓", "select"), ("x", "exit"), ("p", "pause"), ("q", "quit")]
         if self.is_read_only:
             keys.remove(("x", "exit"))
@@ -261,7 +262,7 @@ def _title(snapshot: Snapshot, is_attached: bool, is_paused: bool) -> Text:
 
 def _totals(snapshot: Snapshot) -> Text:
     if snapshot.error is not None:
-        return Text(_clean(snapshot.error), style="red")
+        return Text(printable(snapshot.error), style="red")
     facts = [
         _count(len(snapshot.positions), "position"),
         _count(len(snapshot.wallets), "wallet"),
@@ -299,15 +300,15 @@ def _cells(
         tint = _tint(row.profit_units or 0)
         trend_tint = _TREND_STYLES.get(trend, "")
     return [
-        _clean(row.name),
+        printable(row.name),
         _span(row.age_sec),
         "" if row.deadline_sec is None else _span(row.deadline_sec),
         Text(_amount(row), style=tint),
-        _clean(row.quote or ""),
+        printable(row.quote or ""),
         Text("" if row.pnl_pct is None else f"{row.pnl_pct:+.1f}", style=tint),
         Text(sparkline(history), style=tint),
         Text(
-            f"{_TREND_ARROWS.get(trend, '')} {_clean(trend)}".strip(),
+            f"{_TREND_ARROWS.get(trend, '')} {printable(trend)}".strip(),
             style=trend_tint,
         ),
         "watch" if row.is_watched else _STATUS_WORDS[row.status],
@@ -333,7 +334,7 @@ def _events(events: tuple[EventLine, ...], number: int) -> list[Text]:
     lines = []
     for event in events[-number:]:
         at = datetime.fromtimestamp(event.at_ms / 1000, timezone.utc).astimezone()
-        told = (_clean(event.text), _KIND_STYLES[event.kind])
+        told = (printable(event.text), _KIND_STYLES[event.kind])
         lines.append(Text.assemble((f"{at:%H:%M:%S} ", "dim"), told))
     return lines + [Text() for _ in range(number - len(lines))]
 
@@ -361,12 +362,3 @@ def _span(seconds: float) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def _clean(text: str) -> str:
-    """
-    Return a text that does nothing to a terminal.
-
-    Anybody may call a token anything, also the escape sequence that clears a screen.
-    """
-    return "".join(char if char.isprintable() else "?" for char in text)

@@ -12,14 +12,15 @@ import pytest
 import trustme
 from click.testing import Result
 
-from lasersell.cli import examine
+from lasersell.cli import examine, patient
 from lasersell.cli.examine import Examination, Finding
-from lasersell.errors import SessionInUseError
+from lasersell.errors import MissingExtraError, SessionInUseError
 from lasersell.session.exclusive import hold
 from lasersell.sim import DEFAULT_LIMITS, SimServer
 from lasersell.stream.client import StreamClient
 from tests.faults.certificates import client_context, server_context
-from tests.faults.raw_server import Peer, RawServer, live
+from tests.faults.raw_server import Peer, RawServer, answer, live
+from tests.faults.wire import close_frame, error_frame
 from tests.integration.cli.terminal import API_KEY, WALLET
 from tests.integration.sim.foreign import OTHER
 
@@ -279,6 +280,88 @@ def test_a_pong_may_come_late(
     """It is waited for longer than a rejection is."""
     monkeypatch.setattr(examine, "LISTEN_SEC", 0.0)
     assert levels(run(*examined(server, "--json")))["round trip"] == "ok"
+
+
+def test_a_server_that_hangs_up_is_named(run: Run) -> None:
+    """What ended the stream right after its greeting is told."""
+
+    def leave(peer: Peer) -> None:
+        peer.greet()
+        peer.send(close_frame(1011, "out of order"))
+
+    with RawServer(leave) as server:
+        endpoint = ("--endpoint", server.endpoint)
+        result = run("doctor", *endpoint, "--wallet", WALLET, "--json")
+    wallets = findings(result)["wallets"]
+    assert wallets["level"] == "failure"
+    assert "out of order" in wallets["text"]
+    assert result.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    ("code", "check", "exit_code"),
+    [("unauthorized", "API key", 3), ("capacity_exceeded", "handshake", 4)],
+)
+def test_a_rejection_after_the_greeting_is_named(
+    run: Run, code: str, check: str, exit_code: int
+) -> None:
+    """By what was rejected, in the words of the server."""
+    with RawServer(answer(error_frame(code, "so it is"))) as server:
+        arguments = ("--endpoint", server.endpoint, "--timeout", "1", "--json")
+        result = run("doctor", *arguments)
+    found = findings(result)[check]
+    assert found["level"] == "failure"
+    assert "so it is" in found["text"]
+    assert result.exit_code == exit_code
+
+
+def test_what_a_server_says_does_nothing_to_the_terminal(run: Run) -> None:
+    """Its words are shown, and its escape sequences are not."""
+    with RawServer(answer(error_frame("odd", "\x1b[2J"))) as server:
+        shown = run("doctor", "--endpoint", server.endpoint, "--timeout", "1").stdout
+    assert "(odd: ?[2J)" in shown
+    assert "\x1b" not in shown
+
+
+def test_a_stream_in_the_clear_is_a_warning() -> None:
+    """Whoever allows it is told what it means."""
+    client = StreamClient(API_KEY, endpoint="ws://192.0.2.1/", allow_insecure=True)
+    with Examination(client) as examination:
+        tls = examination._tls()
+    assert tls.level == "warning"
+    assert "in the clear" in tls.text
+
+
+def test_a_proxy_is_what_is_looked_at() -> None:
+    """The road goes to it first, so it is its name and its port that count."""
+    client = StreamClient(
+        API_KEY, endpoint="wss://stream.example/", proxy="http://127.0.0.1:1"
+    )
+    with Examination(client) as examination:
+        road = list(examination.look_at_road())
+    assert [finding.level for finding in road] == ["ok", "failure", "skipped"]
+    assert "127.0.0.1" in road[0].text
+    assert "127.0.0.1:1" in road[1].text
+
+
+def test_what_needs_an_extra_is_left_out_without_it(
+    run: Run, server: SimServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest is looked at, and the line says what to install."""
+    monkeypatch.setattr(
+        patient, "_api_of", _raiser(MissingExtraError("the REST API", "tx"))
+    )
+    found = findings(run(*examined(server, "--wallet", WALLET, "--json")))
+    assert found["API"]["level"] == "skipped"
+    assert "pip install 'lasersell[tx]'" in found["API"]["text"]
+    assert found["limits"]["level"] == "ok"
+
+
+def _raiser(error: Exception) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
 
 
 def test_a_clock_that_is_off_is_a_warning(

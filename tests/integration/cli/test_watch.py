@@ -339,6 +339,31 @@ def test_a_holder_that_shows_nothing_is_named(run: Run, server: SimServer) -> No
     assert not server.upgrades.entries()
 
 
+def test_wallets_and_a_configuration_are_one_too_many(run: Run, tmp_path: Path) -> None:
+    """It is said which of them to leave out."""
+    config = str(tmp_path / "run.toml")
+    result = run("watch", "--config", config, "--wallet", WALLET, "--json")
+    assert result.exit_code == 2
+    assert "leave out --wallet" in result.stderr
+
+
+def test_a_configuration_names_the_stream(
+    run: Run, server: SimServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Endpoint, key and wallets are its own."""
+    monkeypatch.setenv("LASERSELL_PRIVATE_KEY", str(Keypair()))
+    monkeypatch.delenv("LASERSELL_API_KEY")
+    monkeypatch.setenv("ANOTHER_KEY", "sk-of-somebody-else")
+    config = tmp_path / "run.toml"
+    config.write_text(
+        f'[stream]\nendpoint = "{server.url}"\napi_key_env = "ANOTHER_KEY"\n'
+        "[strategy]\ntarget_profit_pct = 5.0\n"
+    )
+    result = run("watch", "--config", str(config), "--json")
+    assert result.exit_code == 3
+    assert [entry.item.status for entry in server.upgrades.entries()] == [401]
+
+
 def test_a_refused_key_is_one_line(
     run: Run, server: SimServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,12 @@ def test_the_exit_code_tells_what_failed(error: LaserSellError, code: int) -> No
     assert _ends_by(error).exit_code == code
 
 
+def test_what_a_server_said_does_nothing_to_the_terminal() -> None:
+    """Its words are in the error, and its escape sequences are not."""
+    result = _ends_by(ConnectError("it said \x1b[2J"))
+    assert result.stderr == "Error: it said ?[2J\n"
+
+
 def test_a_bug_is_one_line_too_and_asks_to_be_reported() -> None:
     """It is not dressed up as a mistake of the user, and says how to see all of it."""
     result = _ends_by(ZeroDivisionError("division by\nzero"))

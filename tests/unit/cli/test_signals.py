@@ -67,7 +67,9 @@ with Signals() as signals:
 """
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "rounds", [1, pytest.param(10, marks=[pytest.mark.slow, pytest.mark.timeout(240)])]
+)
 def test_no_signal_is_lost_in_the_moment_of_falling_asleep(rounds: int) -> None:
     """However the signal and the wait of the main thread meet, it ends."""
     for _ in range(rounds):
