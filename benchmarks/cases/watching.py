@@ -46,6 +46,7 @@ CASES = (
         job="scrape",
         work=_WORK,
         units={
+            "scrape_cpu_us": "us CPU a scrape",
             "scrape_p50_us": "us p50 scrape",
             "scrape_p99_us": "us p99 scrape",
             **_DELAYS,

@@ -280,9 +280,11 @@ def live_view_in_kernel(place: Place) -> Numbers:
 def scrape(place: Place) -> Numbers:
     """See what scrapes cost, and how long each takes."""
     took: list[float] = []
-    delays = _delays(*_compare(place, lambda session: _scraping(session, took)))
+    cpu: list[float] = []
+    delays = _delays(*_compare(place, lambda session: _scraping(session, took, cpu)))
     times = spread(took, "us")
     return {
+        "scrape_cpu_us": spread(cpu, "us")["p50_us"],
         "scrape_p50_us": times["p50_us"],
         "scrape_p99_us": times["p99_us"],
         **delays,
@@ -290,8 +292,10 @@ def scrape(place: Place) -> Numbers:
 
 
 @contextmanager
-def _scraping(session: StreamSession, took: list[float]) -> Iterator[None]:
-    """Scrape a session 20 times a second; note how long each took, in us."""
+def _scraping(
+    session: StreamSession, took: list[float], cpu: list[float]
+) -> Iterator[None]:
+    """Scrape a session 20 times a second; note what each took, in us."""
     # As above.
     from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415
 
@@ -304,9 +308,10 @@ def _scraping(session: StreamSession, took: list[float]) -> Iterator[None]:
 
     def run() -> None:
         while True:
-            start = time.perf_counter()
+            start, start_cpu = time.perf_counter(), time.thread_time()
             generate_latest(registry)
             took.append((time.perf_counter() - start) * 1e6)
+            cpu.append((time.thread_time() - start_cpu) * 1e6)
             if stop.wait(0.05):
                 return
 
