@@ -1,7 +1,7 @@
 """
 The keys of one relay in Redis, and what each one holds.
 
-The braces make a cluster keep all of them in one slot, as the scripts need it.
+The braces keep all of them together wherever keys are spread, as the scripts need it.
 """
 
 from __future__ import annotations

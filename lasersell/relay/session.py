@@ -342,7 +342,7 @@ class _Core:
         self.callbacks = RelayCallbacks()
         self.is_closed = False
         self._pid = os.getpid()
-        self._mutex = threading.Lock()
+        self._closer: int | None = None
         self._threads: list[threading.Thread] = []
         self._links = [link.dedicated()]
         self.feed = Feed(
@@ -380,8 +380,11 @@ class _Core:
 
     def close(self, deadline: Deadline) -> None:
         """End the threads and the connections."""
-        with self._mutex:
-            is_first, self.is_closed = not self.is_closed, True
+        if self._closer == threading.get_ident():
+            # A signal handler interrupted close() itself, which goes on after it.
+            return
+        is_first, self.is_closed = not self.is_closed, True
+        self._closer = threading.get_ident()
         parts = [part for part in (self.feed, self.work) if part is not None]
         for part in parts:
             part.stop()
@@ -394,6 +397,7 @@ class _Core:
                 thread.join(deadline.remaining())
         for link in (*self._links, self._link):
             link.close()
+        self._closer = None
 
     def abandon(self) -> None:
         """End because nobody holds the session any more."""

@@ -186,6 +186,8 @@ class Term:
             log.warning("%s", over)
         finally:
             self._over.set()
+            # Who collects may wait for room in it.
+            self.backlog.close()
             for thread in self._threads:
                 thread.join()
             self._orders_link.close()

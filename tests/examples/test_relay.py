@@ -58,6 +58,7 @@ def _running(
             process.kill()
 
 
+@pytest.mark.slow
 def test_publisher_and_worker_do_what_they_say(
     rising_market: SimServer, redis_server: RedisServer
 ) -> None:

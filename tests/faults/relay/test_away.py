@@ -50,6 +50,7 @@ def test_events_of_the_time_without_redis_come_afterwards_in_order(
         assert bench.sim.connection_count == 1
 
 
+@pytest.mark.slow
 def test_events_that_memory_has_no_room_for_wait_on_the_disk(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -71,6 +72,7 @@ def test_events_that_memory_has_no_room_for_wait_on_the_disk(
         assert relay.stats().on_disk == 0
 
 
+@pytest.mark.slow
 def test_a_redis_that_hangs_counts_as_away(bench: Bench) -> None:
     """One that takes connections and answers nothing is noticed within its time-out."""
     with bench.session(stale_after=1.0) as session, bench.relay() as relay:
@@ -103,6 +105,7 @@ def test_a_redis_that_forgot_everything_is_told_again(bench: Bench) -> None:
             assert len(late.positions()) == 2
 
 
+@pytest.mark.slow
 def test_who_leads_comes_back_before_a_stand_by(bench: Bench) -> None:
     """After Redis was away longer than the lease, the leader with its events goes on."""
     policy = RelayPolicy(lease=1.0)
@@ -123,6 +126,7 @@ def test_who_leads_comes_back_before_a_stand_by(bench: Bench) -> None:
         assert (leader.stats().terms, stand_by.stats().terms) == (1, 0)
 
 
+@pytest.mark.slow
 def test_without_redis_for_too_long_the_stream_is_given_up(bench: Bench) -> None:
     """Another publisher, which may reach Redis, can have it then."""
     policy = RelayPolicy(give_up_after=0.5)
@@ -190,3 +194,20 @@ def test_events_that_a_crash_of_redis_took_away_are_written_again(
         assert ids.count(first.id.encode()) == 1
         assert len(ids) == len(set(ids))
         assert session.position_by_token_account(holding.token_account) is not None
+
+
+def test_a_publisher_with_no_room_left_ends(bench: Bench) -> None:
+    """Also while what collects its events waits for room."""
+    policy = RelayPolicy(backlog=1, backlog_bytes=1)
+    with bench.session() as session, bench.relay(policy=policy) as relay:
+        wait_for(session, "hello_ok")
+        bench.redis.kill()
+        _until_away(relay)
+        for _ in range(5):
+            bench.buy()
+        deadline = Deadline(PATIENCE)
+        while not relay.stats().is_held_back:
+            assert not deadline.has_passed(), relay.stats()
+            relay.wait_for_role("stopped", 0.02)
+        relay.close(timeout=0.1)
+        assert relay.wait_for_role("stopped", PATIENCE)

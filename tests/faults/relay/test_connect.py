@@ -93,6 +93,7 @@ def test_what_is_no_url_is_said(connect: Connect, url: Any) -> None:
     _check(caught.value, "Redis URL")
 
 
+@pytest.mark.slow
 @both
 def test_tls_where_there_is_none_is_said(connect: Connect, tmp_path: Path) -> None:
     """A rediss:// URL of a Redis without TLS."""

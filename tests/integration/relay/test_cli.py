@@ -54,6 +54,7 @@ def _program(*arguments: str) -> Iterator[Program]:
             program.end(signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_the_command_publishes_until_it_is_stopped(
     sim: SimServer, redis_server: RedisServer
 ) -> None:
@@ -72,6 +73,7 @@ def test_the_command_publishes_until_it_is_stopped(
             assert stand_by.end(signal.SIGINT) == 0
 
 
+@pytest.mark.slow
 def test_the_command_reads_a_file(
     sim: SimServer, redis_server: RedisServer, tmp_path: Path
 ) -> None:
@@ -113,6 +115,7 @@ def test_a_mistake_is_told_and_its_cure(
     assert words in result.stderr
 
 
+@pytest.mark.slow
 def test_a_redis_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line, and the exit code of what could not be reached."""
     monkeypatch.setenv("LASERSELL_API_KEY", "a-made-up-key")
