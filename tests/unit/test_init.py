@@ -9,6 +9,7 @@ import lasersell
 from lasersell import errors
 
 _EXTRAS = ["aiohttp", "asyncio", "click", "cryptography", "rich", "solders"]
+_EXTRAS += ["IPython", "matplotlib", "pandas", "prometheus_client"]
 
 
 def test_every_public_name_exists() -> None:

@@ -4,10 +4,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from IPython.core.events import EventManager, available_events
+from IPython.core.formatters import DisplayFormatter
 
+import lasersell
 from lasersell.contrib.jupyter import extension, live
 from lasersell.contrib.jupyter.extension import CellStreams
 from lasersell.errors import ConfigurationError
+from lasersell.session.positions import PositionHandle
+from tests.unit.session.frames import opened
 
 
 class Stream:
@@ -78,6 +83,35 @@ def test_a_cell_in_a_cell_keeps_its_own(cells: CellStreams) -> None:
 def test_the_cell_that_loads_the_extension_may_end(cells: CellStreams) -> None:
     """Its beginning was not seen."""
     cells.end(SimpleNamespace(info=SimpleNamespace(cell_id="a", raw_cell="")))
+
+
+class Shell:
+    """What the extension needs of a shell."""
+
+    def __init__(self) -> None:
+        self.display_formatter: Any = DisplayFormatter()
+        shell: Any = self
+        self.events = EventManager(shell, available_events)
+
+    def html_of(self, value: object) -> str | None:
+        """Return what a notebook would show."""
+        data, _ = self.display_formatter.format(value)
+        html: str | None = data.get("text/html")
+        return html
+
+
+def test_the_extension_shows_what_is_ours() -> None:
+    """Positions and lists of them; other lists as ever; nothing once it is unloaded."""
+    shell: Any = Shell()
+    handle = PositionHandle(opened(1), 0.0)
+    lasersell.load_ipython_extension(shell)
+    for value in (handle, [handle]):
+        assert 'class="lasersell"' in (shell.html_of(value) or "")
+    assert shell.html_of([1, handle]) is None
+    assert shell.html_of([]) is None
+    lasersell.unload_ipython_extension(shell)
+    assert shell.html_of(handle) is None
+    assert not any(shell.events.callbacks.values())
 
 
 def test_a_live_view_needs_a_notebook() -> None:
