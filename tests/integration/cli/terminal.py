@@ -56,7 +56,11 @@ class Terminal:
             *("-f", os.devnull, "new-session", "-d", "-x", "80", "-y", "24"),
             "exec bash --norc --noprofile",
         )
-        self.wait_for(str.strip)
+        try:
+            self.wait_for(str.strip)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
