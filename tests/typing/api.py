@@ -95,6 +95,10 @@ def commands(session: StreamSession, handle: PositionHandle) -> None:
     session.update_watch_wallets([WatchWallet(pubkey="other")])
     session.mirror_buy_result("mint", success=True)
     session.close(timeout=1)
+    observation = session.observe(lambda event: print(event.type), low=True)
+    assert_type(observation.dropped, int)
+    with session.observe(print):
+        pass
     assert_type(session.sender, StreamSender)
     assert_type(session.sender.ping().wait(timeout=1), float)
 
