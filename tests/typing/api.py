@@ -95,10 +95,10 @@ def commands(session: StreamSession, handle: PositionHandle) -> None:
     session.update_watch_wallets([WatchWallet(pubkey="other")])
     session.mirror_buy_result("mint", success=True)
     session.close(timeout=1)
-    observation = session.observe(lambda event: print(event.type), low=True)
+    observation = session.observe(lambda event: event.type, low=True)
     assert_type(observation.dropped, int)
-    with session.observe(print):
-        pass
+    with observation:
+        assert_type(observation.is_active, bool)
     assert_type(session.sender, StreamSender)
     assert_type(session.sender.ping().wait(timeout=1), float)
 
@@ -123,5 +123,6 @@ def refused(session: StreamSession) -> None:
     StrategyConfig(take_profit_pct=5)  # type: ignore[call-arg]
     StrategyConfig(target_profit_pct="5")  # type: ignore[arg-type]
     StreamClient("key", "wss://host")  # type: ignore[call-arg]
+    session.observe(len)  # type: ignore[arg-type]
     session.request_exit_signal(1.5)  # type: ignore[arg-type]
     session.recv().type  # type: ignore[union-attr]  # noqa: B018  only its type counts
