@@ -267,6 +267,7 @@ class Work:
                 self._keys.workers(settings.group),
                 signal.entry,
                 int(1000 * OWNER_TTL_SEC),
+                int(signal.deliveries > 1),
             ],
         )
         if not connection:

@@ -175,3 +175,28 @@ def test_two_groups_both_get_each_signal(bench: Bench) -> None:
     ):
         bench.trigger(bench.buy())
         assert wait_for(one, SIGNAL).id == wait_for(two, SIGNAL).id
+
+
+def test_a_worker_that_hangs_loses_its_signal_and_its_account(bench: Bench) -> None:
+    """A living worker that does not deal with a signal in time is passed over."""
+    release = threading.Event()
+    with (
+        bench.session(group="g", handler_timeout=0.5) as stuck,
+        bench.relay(),
+    ):
+        stuck.on(SIGNAL, lambda _: release.wait(PATIENCE))
+        stuck.start()
+        bench.trigger(bench.buy())
+        deadline, tick = Deadline(PATIENCE), threading.Event()
+        while not _pending(bench):
+            assert not deadline.has_passed()
+            tick.wait(0.02)
+        try:
+            with bench.session(group="g", handler_timeout=0.5) as other:
+                first = wait_for(other, SIGNAL)
+                assert first.deliveries == 2
+                other.request_exit_signal(first.handle)
+                second = wait_for(other, SIGNAL)
+                assert second.exit_attempt == 2
+        finally:
+            release.set()
