@@ -42,7 +42,9 @@ def to_svg(name: str, screen: str) -> str:
         color_system="truecolor",
     )
     console.print(Text.from_ansi("\n".join(lines)), no_wrap=True, crop=True)
-    return console.export_svg(title=name, code_format=_FORMAT, unique_id=name)
+    return console.export_svg(
+        title=f"lasersell {name}", code_format=_FORMAT, unique_id=name
+    )
 
 
 def _save(name: str, screen: str) -> None:
