@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from lasersell.relay.plan import Account, Plan, Shard, plan
 from lasersell.relay.publisher import Relay, RelayPolicy, RelayStats
-from lasersell.relay.session import RelayEvent, RelaySession
+from lasersell.relay.session import RelayEvent, RelaySession, RelaySessionStats
 
 __all__ = [
     "Account",
@@ -21,6 +21,7 @@ __all__ = [
     "RelayEvent",
     "RelayPolicy",
     "RelaySession",
+    "RelaySessionStats",
     "RelayStats",
     "Shard",
     "plan",

@@ -124,6 +124,11 @@ class Feed:
         state = self.about.state
         return state if state in ("live", "stale") else "reconnecting"
 
+    @property
+    def silent(self) -> float:
+        """Seconds since the publisher was last heard."""
+        return SYSTEM_CLOCK.monotonic() - self._heard_at
+
     def stop(self) -> None:
         """End :meth:`run` soon."""
         self._stop.set()
@@ -235,9 +240,8 @@ class Feed:
         # The high stream first: it says what the ids in the low one mean.
         self._take_highs(streams.get(self._keys.high, []))
         self._take_lows(streams.get(self._keys.low, []))
-        silent = SYSTEM_CLOCK.monotonic() - self._heard_at
-        if silent > self._stale_after:
-            self._say_stale(f"no publisher was heard for {silent:.0f} s")
+        if self.silent > self._stale_after:
+            self._say_stale(f"no publisher was heard for {self.silent:.0f} s")
 
     def _take_highs(self, entries: list[Any]) -> None:
         highs: list[StreamEvent] = []
@@ -267,7 +271,7 @@ class Feed:
                 self._keys.name,
             )
             now = SYSTEM_CLOCK.wall_ms()
-            silent_ms = int(1000 * (SYSTEM_CLOCK.monotonic() - self._heard_at))
+            silent_ms = int(1000 * self.silent)
             self._announce(
                 Gap(from_ms=now - silent_ms, to_ms=now, attempts=1, restored=())
             )
@@ -363,8 +367,7 @@ class Feed:
         if not self._is_stale:
             self._is_stale = True
             log.warning("the relay %r is stale: %s", self._keys.name, why)
-            silent = SYSTEM_CLOCK.monotonic() - self._heard_at
-            self._announce(Stale(silent_sec=silent))
+            self._announce(Stale(silent_sec=self.silent))
 
     def _announce(self, message: EventMessage) -> None:
         self._lanes.put([RelayEvent(message, None, self._now())], [])

@@ -46,6 +46,7 @@ from lasersell.relay.replica import Replica
 from lasersell.relay.work import GroupSettings, Work
 from lasersell.session.events import StreamEvent
 from lasersell.session.face import Position, SessionFace
+from lasersell.stream.lanes import LaneStats
 from lasersell.stream.options import (
     check_count,
     check_seconds,
@@ -55,9 +56,24 @@ from lasersell.stream.options import (
 )
 from lasersell.stream.stats import State
 
-__all__ = ["RelayEvent", "RelaySession"]
+__all__ = ["RelayEvent", "RelaySession", "RelaySessionStats"]
 
 CLOSE_TIMEOUT = 5.0
+
+
+@attrs.frozen(kw_only=True)
+class RelaySessionStats:
+    """A snapshot of a session's counters."""
+
+    state: State
+    high: LaneStats
+    low: LaneStats
+    is_held_back: bool
+    """Whether no more is read from Redis because the high lane is full."""
+    silent: float
+    """Seconds since the publisher was last heard."""
+    given_up: int
+    """Signals of the group that this worker gave up, because nobody could deal with them."""
 
 
 class RelaySession(SessionFace):
@@ -200,6 +216,18 @@ class RelaySession(SessionFace):
         """The name of the publisher that was heard last."""
         about = self._core.feed.about
         return None if about is None else about.publisher
+
+    def stats(self) -> RelaySessionStats:
+        """Return a snapshot of the counters."""
+        core = self._core
+        return RelaySessionStats(
+            state=self.state,
+            high=core.lanes.high_stats(),
+            low=core.lanes.low_stats(),
+            is_held_back=core.lanes.held_back,
+            silent=core.feed.silent,
+            given_up=0 if core.work is None else core.work.given_up,
+        )
 
     # Commands
 

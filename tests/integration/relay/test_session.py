@@ -121,6 +121,21 @@ def test_a_publisher_that_closes_writes_what_it_has_first(bench: Bench) -> None:
             assert client.get(Keys("default").lease) is None
 
 
+def test_the_counters_tell_how_it_goes(bench: Bench) -> None:
+    """What was delivered, what waits, and for how long the publisher was silent."""
+    with bench.relay() as relay, bench.session() as session:
+        bench.buy()
+        wait_for(session, "position_opened")
+        stats = session.stats()
+        assert stats.state == "live"
+        assert stats.high.delivered >= 3
+        assert not stats.is_held_back
+        assert stats.silent < PATIENCE
+        assert stats.given_up == 0
+        assert relay.stats().high_published >= 3
+        assert relay.stats().token is not None
+
+
 def test_a_session_that_is_dropped_ends_and_says_so(redis_server: RedisServer) -> None:
     """Its threads hold none of it, so it is collected, with a warning."""
     held = [RelaySession.connect(redis_server.url)]
