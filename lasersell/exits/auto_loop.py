@@ -330,7 +330,10 @@ class AutoExitLoop:
             if not self._is_wanted(account, signal):
                 return
             attempt = self._broker.write_down(sale, signal, signed)
-        except (LaserSellError, DuplicateAttempt, sqlite3.Error) as error:
+        except DuplicateAttempt as error:
+            self._tell(self._repeated, account, sale, signal, error)
+            return
+        except (LaserSellError, sqlite3.Error) as error:
             self._tell(self._refused, account, sale, signal, error)
             return
         # Before it is submitted: from now on the plan must know that it may land.
@@ -474,6 +477,17 @@ class AutoExitLoop:
         self, account: Account, sale: Sale, signal: Signal, error: Exception
     ) -> None:
         account.plan.refused(sale, signal, str(error), self._clock.monotonic())
+        self._report_refusal(account, sale, signal, error)
+
+    def _repeated(
+        self, account: Account, sale: Sale, signal: Signal, error: Exception
+    ) -> None:
+        account.plan.repeated(sale, signal, str(error), self._clock.monotonic())
+        self._report_refusal(account, sale, signal, error)
+
+    def _report_refusal(
+        self, account: Account, sale: Sale, signal: Signal, error: Exception
+    ) -> None:
         self._report("refused", account, sale, detail=str(error))
         self._journal.decide(signal.id, f"refused: {error}")
 

@@ -76,11 +76,12 @@ class AutoExitSettings:
     max_attempts: int = attrs.field(default=5, validator=_count)
     """Transactions that may fail before a sale is given up."""
     max_asks: int = attrs.field(default=5, validator=_count)
-    """Requests for a fresh transaction in a row that may stay without an answer."""
+    """Requests in a row that may bring no answer, or one that was submitted before."""
     ask_timeout: float = attrs.field(default=5.0, validator=seconds(0.01))
     """How long an answer to a request may take."""
     retry_delay: float = attrs.field(default=0.5, validator=seconds(0))
-    """Pause after a failure that more slippage would not have saved."""
+    """Pause after a failure that more slippage would not have saved; doubles while what
+    comes was submitted before, for the service needs a new block hash."""
     slippage_bps: int = attrs.field(default=2500, validator=_slippage)
     """Slippage that is asked for after the first failure."""
     slippage_step_bps: int = attrs.field(default=100, validator=_slippage)
@@ -158,6 +159,8 @@ class Sale:
     """Requests since the last transaction came."""
     asked_at: float | None = None
     """When the last of them was made."""
+    repeats: int = 0
+    """Transactions in a row that had been submitted before."""
     not_before: float = float("-inf")
     """Until then nothing is tried again."""
     problem: str | None = None
@@ -348,7 +351,7 @@ class AccountPlan:
         if not sale.is_pending:
             # The server says so again: what was given up has another chance.
             sale.outcome = None
-            sale.attempts = sale.failures = 0
+            sale.attempts = sale.failures = sale.repeats = 0
         sale.signal = signal
         sale.asks = 0
         sale.asked_at = None
@@ -358,14 +361,26 @@ class AccountPlan:
     def begun(self, attempt: Attempt) -> None:
         """A transaction was signed and written down; from now on it may land."""
         attempt.sale.attempts += 1
+        attempt.sale.repeats = 0
         attempt.sale.signal = None
         self.attempt = attempt
 
     def refused(self, sale: Sale, signal: Signal, problem: str, now: float) -> None:
         """A transaction was not signed."""
         sale.attempts += 1
+        self._drop(sale, signal, problem, now + self._settings.retry_delay)
+
+    def repeated(self, sale: Sale, signal: Signal, problem: str, now: float) -> None:
+        """A transaction had been submitted before: it is as if none had come."""
+        pause = self._settings.retry_delay * 2**sale.repeats
+        sale.repeats += 1
+        self._drop(sale, signal, problem, now + pause)
+
+    def _drop(
+        self, sale: Sale, signal: Signal, problem: str, not_before: float
+    ) -> None:
         sale.problem = problem
-        sale.not_before = now + self._settings.retry_delay
+        sale.not_before = not_before
         if sale.signal is signal:  # no newer one came meanwhile
             sale.signal = None
 
@@ -474,7 +489,9 @@ class AccountPlan:
         )
 
     def _pursue(self, sale: Sale, conditions: Conditions) -> Step:
-        if sale.attempts >= self._settings.max_attempts:
+        settings = self._settings
+        is_used_up = sale.attempts >= settings.max_attempts
+        if is_used_up or sale.repeats > settings.max_asks:
             return End(sale, "gave_up", sale.problem)
         if conditions.now < sale.not_before:
             return WaitUntil(sale.not_before)

@@ -8,7 +8,7 @@ import random
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -135,6 +135,13 @@ class Scene:
             if self.chance.random() < 0.5:
                 self.sim.faults.land_delayed()
 
+    def wait_until(self, is_there: Callable[[], object], daemon: Daemon) -> None:
+        """Wait for the end; if it does not come, tell all that is known."""
+        try:
+            self.sim.wait_until(is_there, timeout=60)
+        except TimeoutError:
+            raise AssertionError(f"{self.story()}\n{daemon.log}") from None
+
     def story(self) -> str:
         """Return what happened, for a failure to tell."""
         with JournalReader(self.home.journal) as reader:
@@ -160,7 +167,7 @@ def test_a_position_is_sold_exactly_once(
     holding = sim.buy(scene.home.wallet, tokens=_TOKENS)
     scene.play(holding, 10.0)
     with scene.home.start() as daemon:
-        sim.wait_until(lambda: not sim.holdings(), timeout=60)
+        scene.wait_until(lambda: not sim.holdings(), daemon)
         daemon.wait_for("selling for")
         sim.faults.land_delayed()
         assert daemon.end(15) == 0, daemon.log
@@ -182,7 +189,7 @@ def test_each_level_is_sold_exactly_once(
     holding = sim.buy(scene.home.wallet, tokens=_TOKENS)
     scene.play(holding, 35.0)
     with scene.home.start() as daemon:
-        sim.wait_until(lambda: len(sim.ledger.sales()) >= 3, timeout=60)
+        scene.wait_until(lambda: len(sim.ledger.sales()) >= 3, daemon)
         daemon.wait_for("selling for")
         assert daemon.end(15) == 0, daemon.log
     sales = sim.ledger.sales()

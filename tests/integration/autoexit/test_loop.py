@@ -12,7 +12,8 @@ from lasersell._clock import SYSTEM_CLOCK
 from lasersell.exits.api import ExitApiClient
 from lasersell.exits.journal import Journal, SignalRecord
 from lasersell.exits.transaction import SignedTransaction
-from lasersell.protocol.server import PositionOpened
+from lasersell.protocol.codec import encode_server_message
+from lasersell.protocol.server import ExitSignalWithTx, PositionOpened
 from lasersell.session.events import Arrival, StreamEvent
 from lasersell.session.positions import PositionHandle
 from lasersell.session.session import StreamSession
@@ -284,6 +285,30 @@ def test_a_sale_of_the_position_before_that_failed_is_over(
     assert bench.submitted == []
     with Journal(path) as journal:
         assert journal.open_attempts() == []
+
+
+def send_past(bench: Bench, signal: ExitSignalWithTx) -> None:
+    """Send a signal that no fault of the server meets."""
+    bench.sim.send_raw(encode_server_message(signal))
+
+
+def test_what_was_submitted_before_uses_up_nothing(bench: Bench) -> None:
+    """A service that offers what failed once more is asked again, until it has a new one."""
+    holding = bench.buy(tokens=TOKENS)
+    bench.sim.faults.submissions("slippage_exceeded")
+    failed, fresh = bench.offer(holding, TOKENS), bench.offer(holding, TOKENS)
+    settings = attrs.evolve(FAST, max_attempts=2, retry_delay=0.01)
+    with bench.session() as session, bench.auto_exit(session, settings):
+        # What the server would answer with is another story.
+        bench.sim.faults.lose(ExitSignalWithTx, times=100)
+        send_past(bench, failed)
+        bench.steps.wait_for("failed")
+        for count in (1, 2):
+            send_past(bench, failed)
+            bench.steps.wait_for("refused", count)
+        send_past(bench, fresh)
+        bench.steps.wait_for("ended", outcome="sold")
+    assert len(bench.submitted) == 2
 
 
 def test_a_position_is_known_by_what_the_server_said_last(

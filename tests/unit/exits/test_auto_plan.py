@@ -241,6 +241,33 @@ def test_refusals_of_the_guard_are_bounded() -> None:
     assert step == End(plan.sales[None], "gave_up", "drains the wallet")
 
 
+def test_what_was_submitted_before_uses_up_no_attempt() -> None:
+    """It is as if nothing had come: the pause doubles, and a new one is submitted."""
+    plan = new_plan(max_attempts=1, max_asks=3, retry_delay=0.5)
+    now = 0.0
+    for pause in (0.5, 1.0, 2.0):
+        sale = offer(plan, born_at=now)
+        assert sale.signal is not None
+        plan.repeated(sale, sale.signal, "submitted before", now)
+        assert plan.next_step(at(now)) == WaitUntil(now + pause)
+        now += pause
+    sale = offer(plan, born_at=now)
+    assert isinstance(plan.next_step(at(now)), Submit)
+    begin(plan, sale, now)
+    assert sale.repeats == 0
+
+
+def test_what_was_submitted_before_is_not_awaited_for_ever() -> None:
+    """A service that has nothing new is not asked without an end."""
+    plan = new_plan(max_asks=2)
+    for _ in range(3):
+        sale = offer(plan)
+        assert sale.signal is not None
+        plan.repeated(sale, sale.signal, "submitted before", 0.0)
+    step = plan.next_step(AT_ZERO)
+    assert step == End(plan.sales[None], "gave_up", "submitted before")
+
+
 def test_a_refusal_leaves_a_newer_signal_alone() -> None:
     """What came while another transaction was checked is submitted next."""
     plan = new_plan()
@@ -466,9 +493,12 @@ class _World:
     def submit(self, step: Submit) -> None:
         assert self.now - step.signal.born_at <= SETTINGS.max_signal_age
         assert self.floating is None, "two transactions may land"
-        fate = self.draw(st.sampled_from(["refused", "rejected", "sent"]))
+        fate = self.draw(st.sampled_from(["refused", "repeated", "rejected", "sent"]))
         if fate == "refused":
             self.plan.refused(step.sale, step.signal, "refused", self.now)
+            return
+        if fate == "repeated":
+            self.plan.repeated(step.sale, step.signal, "repeated", self.now)
             return
         attempt = begin(self.plan, step.sale, self.now)
         if fate == "rejected":
