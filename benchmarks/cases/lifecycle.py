@@ -39,7 +39,7 @@ CASES = (
         work=Work(script="deadlines", exits=10_000, interval_ms=0.5, seconds=6.0),
         units=_LATENESS,
         budgets=(Budget(of="p99_ms", most=20.0, words="20 ms late, p99"),),
-        most_rounds=2,
+        most_rounds=1,
         quick=Work(script="deadlines", exits=100, interval_ms=0.5, seconds=1.0),
     ),
     Case(

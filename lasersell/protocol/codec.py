@@ -142,7 +142,7 @@ def _decode_any_server_message(raw: bytes) -> ServerMessage:
     shape = _SERVER_SHAPES.get(tag)
     if shape is not None and shape.fits(value):
         try:
-            return cast(ServerMessage, msgspec.convert(value, shape.cls))
+            return shape.decode(raw)
         except msgspec.ValidationError:
             pass
     return cast(ServerMessage, _structure(hook, tag, value, raw))
@@ -429,7 +429,7 @@ class _Shape:
     """
 
     def __init__(self, cls: Any) -> None:
-        self.cls = cls
+        self.decode: Callable[[bytes], ServerMessage] = msgspec.json.Decoder(cls).decode
         self._names = _known_names(cls)
         declared = get_type_hints(cls, include_extras=True)
         self._parts = [

@@ -35,8 +35,7 @@ EventMessage = ServerMessage | LifecycleMessage | CallbackError
 _TIME_FIELDS = ("triggered_at_ms", "server_time_ms", "time_ms", "opened_at_ms")
 
 
-@attrs.frozen
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True, gc=False):
     """When a batch of messages arrived; its events share one."""
 
     at: float

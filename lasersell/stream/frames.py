@@ -144,6 +144,8 @@ class FrameParser:
         while not self._closed:
             if self._fragmented is None and self._may_cut:
                 at = self._cut_texts(data, at, texts)
+                if at == len(data):
+                    return
             size = self._take_frame(data, at, texts)
             if not size:
                 break

@@ -360,4 +360,5 @@ def test_ten_thousand_deadlines_need_one_thread(in_one_step: bool) -> None:
     assert most_timers <= 3
     lateness = [late.get_nowait() for _ in range(10_000)]
     assert min(lateness) >= 0
-    assert sorted(lateness)[5_000] < 0.2
+    # They are due over a second: all at its end would be half a second late.
+    assert sorted(lateness)[5_000] < 0.45
