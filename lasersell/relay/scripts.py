@@ -236,18 +236,19 @@ return {}
 
 OWN = Script("""
 -- KEYS high, owner of the account
--- ARGV group, worker, beginning of the workers' keys, entry, ttl of an owner in ms, whether
---   it was taken from somebody who did not deal with it.
--- Returns '' if the entry is the worker's to deal with; else it is handed to the worker
--- that has the account, and the id of that one's connection is returned.
+-- ARGV group, worker, beginning of the workers' keys, entry, ttl of an owner in ms,
+--   'take' (whoever has the account), 'ask' (nothing if nobody has it), or 'settle'.
+-- Returns '' if the account is the worker's now, '?' if nobody has it; else the entry is
+-- handed to the worker that has it, and the id of that one's connection is returned.
 local owner = redis.call('GET', KEYS[2])
-if owner and owner ~= ARGV[2] and ARGV[6] == '0' then
+if ARGV[6] ~= 'take' and owner and owner ~= ARGV[2] then
   local connection = redis.call('GET', ARGV[3] .. owner)
   if connection then
     redis.call('XCLAIM', KEYS[1], ARGV[1], owner, 0, ARGV[4], 'JUSTID')
     return connection
   end
 end
+if ARGV[6] == 'ask' and not owner then return '?' end
 redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[5])
 return ''
 """)

@@ -13,6 +13,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Mapping
+from typing import Literal
 
 import attrs
 
@@ -41,6 +42,8 @@ WORKER_TTL_SEC = 2.0
 """After how long a worker that says nothing counts as dead."""
 OWNER_TTL_SEC = 600.0
 """How long the signals of an account go to the worker that had the last one."""
+OWNER_GRACE_SEC = 0.02
+NOBODY = b"?"
 RETRY_SEC = 0.2
 ACKS_AT_ONCE = 64
 FAILED = "(failed)"
@@ -74,6 +77,17 @@ class _Signal:
         if isinstance(self.message, MirrorBuySignal):
             return ""
         return self.message.token_account or self.message.mint
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is the first exit of its position, handed out for the first time."""
+        position = self.read.position
+        return (
+            self.deliveries == 1
+            and bool(self.account)
+            and position is not None
+            and sum(count for _, count in position.attempts) == 1
+        )
 
 
 class Work:
@@ -237,6 +251,10 @@ class Work:
                 signal.id,
                 deliveries - 1,
             )
+        elif signal.is_first:
+            # Nobody has a sale of it under way, so nobody need be asked before.
+            self._hand_over(signal)
+            self._own(signal, "take")
         elif self._is_ours(signal):
             self._hand_over(signal)
 
@@ -255,25 +273,37 @@ class Work:
 
     def _is_ours(self, signal: _Signal) -> bool:
         """Tell whether a signal is for this worker; if not, hand it to the right one."""
-        settings, account = self._settings, signal.account
-        if not account:
+        if not signal.account:
             return True
-        connection = self._link.run(
+        if signal.deliveries > 1:
+            # Who had it did not deal with it, and does not get it again.
+            self._own(signal, "take")
+            return True
+        answer = self._own(signal, "ask")
+        if answer == NOBODY:
+            # The first signal may have been handed to another worker this moment.
+            self._stop.wait(OWNER_GRACE_SEC)
+            answer = self._own(signal, "settle")
+        if not answer:
+            return True
+        self._link.let_go(int(answer))
+        return False
+
+    def _own(self, signal: _Signal, how: Literal["take", "ask", "settle"]) -> bytes:
+        settings = self._settings
+        answer = self._link.run(
             OWN,
-            [self._keys.high, self._keys.owners(settings.group) + account],
+            [self._keys.high, self._keys.owners(settings.group) + signal.account],
             [
                 settings.group,
                 settings.worker,
                 self._keys.workers(settings.group),
                 signal.entry,
                 int(1000 * OWNER_TTL_SEC),
-                int(signal.deliveries > 1),
+                how,
             ],
         )
-        if not connection:
-            return True
-        self._link.let_go(int(connection))
-        return False
+        return bytes(answer)
 
     def _hand_over(self, signal: _Signal) -> None:
         """Give a signal to the consumer, after everything that came before it."""
