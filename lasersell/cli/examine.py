@@ -19,6 +19,7 @@ import attrs
 
 from lasersell._clock import SYSTEM_CLOCK, Clock, Deadline
 from lasersell.cli.codes import FAILED, IN_USE, MISTAKE, NOT_ACCEPTED, STREAM_ENDED
+from lasersell.cli.watched import NEVER_MET
 from lasersell.errors import (
     AuthenticationError,
     ConnectTimeoutError,
@@ -31,7 +32,6 @@ from lasersell.errors import (
 from lasersell.protocol.client import Configure
 from lasersell.protocol.codec import decode_server_message
 from lasersell.protocol.server import Limits, Pong, ServerError
-from lasersell.protocol.strategy import StrategyConfig
 from lasersell.session.exclusive import hold
 from lasersell.stream.client import StreamClient
 from lasersell.stream.dial import connect_tcp, dial, find_proxy, resolve
@@ -54,8 +54,6 @@ LISTEN_SEC = 0.5
 
 _NOBODY = "11111111111111111111111111111111"
 """The wallet that is named when none is: the system program, which nobody holds."""
-
-_NEVER = StrategyConfig(target_profit_pct=1e9)
 
 
 @attrs.frozen
@@ -127,7 +125,7 @@ class Examination:
     ) -> None:
         self._options = client.options
         self._wallets = wallets
-        self._configure = StreamConfigure(wallets or (_NOBODY,), _NEVER)
+        self._configure = StreamConfigure(wallets or (_NOBODY,), NEVER_MET)
         self._force = force
         self._timeout = timeout
         self._clock = clock

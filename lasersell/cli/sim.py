@@ -81,8 +81,9 @@ def sim(
     after 2 s, and another buy follows.
     With --api-key-file the key in it is accepted too, and no key that is not named.
     """
-    if common.api_key is not None:
-        api_keys = (*api_keys, common.api_key)
+    key = common.api_key
+    if key is not None:
+        api_keys = (*api_keys, key)
     server = SimServer(
         host=host,
         port=port,

@@ -28,6 +28,7 @@ from lasersell.cli.screen import AskForExit, Quit, Screen
 from lasersell.cli.sources import Source, open_source
 from lasersell.cli.terminal import Keyboard, StopSignals, single_keys
 from lasersell.cli.watched import (
+    NEVER_MET,
     config_option,
     load_run_config,
     wallet_option,
@@ -44,9 +45,6 @@ _REFRESH = 0.25
 """Seconds between two drawings."""
 _JSON_INTERVAL = 1.0
 """Seconds between two documents."""
-
-_NEVER = StrategyConfig(target_profit_pct=1e9)
-"""A strategy must have a condition; whoever only watches gets one that is never met."""
 
 _amount = click.FloatRange(min=0)
 
@@ -106,7 +104,7 @@ def watch(
             trailing_stop_pct=trailing_stop,
         )
         if not (target or stop or trailing_stop):
-            strategy = _NEVER
+            strategy = NEVER_MET
         configure = _configure(wallets_of(wallets), strategy, deadline)
     else:
         config = load_run_config(path, wallets, common)

@@ -11,13 +11,23 @@ import click
 
 from lasersell.cli.common import Common
 from lasersell.errors import ConfigurationError
+from lasersell.protocol.strategy import StrategyConfig
 
 if TYPE_CHECKING:
     from lasersell.exits.config import RunConfig
 
-__all__ = ["config_option", "load_run_config", "wallet_option", "wallets_of"]
+__all__ = [
+    "NEVER_MET",
+    "config_option",
+    "load_run_config",
+    "wallet_option",
+    "wallets_of",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+NEVER_MET = StrategyConfig(target_profit_pct=1e9)
+"""A strategy must have a condition; whoever only watches gets one that is never met."""
 
 
 def config_option(function: F) -> F:
