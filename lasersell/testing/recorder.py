@@ -20,7 +20,7 @@ from lasersell.stream.options import STREAM_ENDPOINT, StreamOptions
 from lasersell.testing.frames import FrameCutter
 from lasersell.testing.http import Head, read_head, response
 from lasersell.testing.recording import Answer, RecordingWriter, Side
-from lasersell.testing.tcp import TcpServer, reset
+from lasersell.testing.tcp import TcpServer, hang_up, reset
 
 __all__ = ["Recorder"]
 
@@ -138,7 +138,7 @@ class Recorder(TcpServer):
             if await self._upgrade(number, request, client, server):
                 await self._relay(number, client, server)
         finally:
-            server.writer.close()
+            await hang_up(server.writer)
 
     async def _dial(self) -> _End:
         url = self._options.url

@@ -15,11 +15,12 @@ from typing import TypeVar
 from lasersell.sim.background import Background
 from lasersell.testing.http import HEAD_LIMIT
 
-__all__ = ["TcpServer", "reset"]
+__all__ = ["TcpServer", "hang_up", "reset"]
 
 S = TypeVar("S", bound="TcpServer")
 
 _PATH = "/v1/ws"
+_HANG_UP_SECONDS = 1.0
 
 
 class TcpServer(ABC):
@@ -97,7 +98,7 @@ class TcpServer(ABC):
             with contextlib.suppress(OSError, asyncio.CancelledError):
                 await self._converse(reader, writer)
         finally:
-            writer.close()
+            await hang_up(writer)
             self._tasks.discard(task)
 
     @abstractmethod
@@ -105,6 +106,20 @@ class TcpServer(ABC):
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         """Serve one connection until it ends."""
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    """
+    End a connection once what was written has gone, or after 1 s.
+
+    It is waited for, as a loop that ends leaves open what is only about to close;
+    TLS, for one, waits for the other side.
+    """
+    writer.close()
+    try:
+        await asyncio.wait_for(writer.wait_closed(), _HANG_UP_SECONDS)
+    except (OSError, asyncio.TimeoutError):
+        writer.transport.abort()
 
 
 def reset(writer: asyncio.StreamWriter) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import socket
@@ -19,7 +20,7 @@ from lasersell.testing import Recorder, Recording
 from lasersell.testing import recorder as recorder_module
 from lasersell.testing.recording import RecordedConnection
 from tests.faults.certificates import client_context, server_context
-from tests.faults.raw_server import RawServer, live
+from tests.faults.raw_server import Peer, RawServer, live
 from tests.integration.sim.foreign import WALLET, Foreign
 
 
@@ -211,6 +212,26 @@ def test_a_server_behind_tls_is_recorded(path: Path) -> None:
         assert client.recv()["type"] == "hello_ok"
         client.hang_up()
     assert _types(_only(path).texts("server")) == ["hello_ok"]
+
+
+def test_a_server_that_does_not_end_its_tls_is_left_all_the_same(path: Path) -> None:
+    """It is given a second, and then nothing of the connection stays open."""
+
+    def hold(peer: Peer) -> None:
+        peer.greet()
+        peer.hold()
+
+    authority = trustme.CA()
+    with RawServer(hold, context=server_context(authority)) as server:
+        with Recorder(
+            path, server.endpoint, ssl_context=client_context(authority)
+        ) as recorder:
+            client = Foreign(recorder.url, "s3cret")
+            client.configure()
+            client.recv()
+            client.hang_up()
+        # What was left open says so when it is collected, and that fails the test.
+        gc.collect()
 
 
 def test_an_untrusted_server_is_not_reached(path: Path) -> None:
