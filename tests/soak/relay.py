@@ -8,6 +8,7 @@ Kill publishers, workers and Redis at random under load, and count what is lost.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -21,10 +22,12 @@ def main() -> None:
     parser.add_argument("minutes", type=float)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="lasersell-soak-") as home:
-        report = Chaos(Path(home), arguments.seed).run(60 * arguments.minutes)
+    home = Path(tempfile.mkdtemp(prefix="lasersell-soak-"))
+    report = Chaos(home, arguments.seed).run(60 * arguments.minutes)
     print(report)
-    sys.exit(bool(report.problems))
+    if report.problems:
+        sys.exit(f"what every process said is in {home}")
+    shutil.rmtree(home)
 
 
 if __name__ == "__main__":

@@ -344,9 +344,10 @@ class Chaos:
         ]
         unhandled = [name for name in stream.signals if name not in counts]
         problems += [f"the signal {name} was never handled" for name in unhandled]
+        handlers = {line["account"]: line["pid"] for line in lines}
         problems += [
-            f"{holding.token_account} was never sold"
-            for holding in self._sim.holdings()
+            f"{account} was never sold; handled by {handlers.get(account)}"
+            for account in (holding.token_account for holding in self._sim.holdings())
         ]
         sales = Counter(
             trade.holding.token_account

@@ -23,7 +23,14 @@ from lasersell.relay import RelayEvent, RelaySession
 
 KEY = Keypair.from_seed(bytes([1]) * 32)
 _SETTINGS = AutoExitSettings(
-    ask_timeout=2.0, resend_interval=0.5, look_interval=0.2, blockhash_lifetime=60.0
+    # As much patience as a run needs in which everything dies all the time.
+    max_signal_age=600.0,
+    max_attempts=100,
+    max_asks=100,
+    ask_timeout=2.0,
+    resend_interval=0.5,
+    look_interval=0.2,
+    blockhash_lifetime=60.0,
 )
 
 
@@ -32,7 +39,9 @@ def main(url: str, rpc: str, journal: str, handled: str) -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     file = os.open(handled, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     with (
-        RelaySession.connect(url, group="sellers", command_timeout=2.0) as session,
+        RelaySession.connect(
+            url, group="sellers", command_timeout=2.0, max_deliveries=1000
+        ) as session,
         Submitter([SendTarget.rpc(rpc)], timeout=5.0) as submitter,
         AutoExit(
             session, WalletKey(KEY), submitter, settings=_SETTINGS, journal=journal

@@ -101,6 +101,8 @@ class RedisServer:
                 answer = probe.recv(64)
             except ConnectionResetError:
                 return True  # it wants TLS
+            except OSError:
+                return False
         # One that wants a password answers too; one that loads says so.
         return not answer.startswith(b"-LOADING")
 
