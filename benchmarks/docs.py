@@ -74,14 +74,14 @@ def _measured_on(run: Json) -> Iterator[str]:
     packages = ", ".join(f"{n} {v}" for n, v in machine["packages"].items() if v)
     yield (
         f"Measured on {run['date']}: {machine['processor']}, {machine['cores']} cores; "
-        f"CPython {machine['python']}; load {run['load_before'][0]:.1f} before and "
-        f"{run['load_after'][0]:.1f} after, most of which after is the run's own."
+        f"CPython {machine['python']}; load {run['load_before'][0]:.1f} before the run and "
+        f"{run['load_after'][0]:.1f} after it."
     )
     yield f"{packages}."
 
 
 def _budgets(run: Json) -> Iterator[str]:
-    yield from _head("case", "asked for", "reached", "allowed", "")
+    yield from _head("case", "asked for", "reached", "allowed", "in", "")
     for case in run["cases"]:
         for budget in case["budgets"]:
             yield _row(
@@ -89,6 +89,7 @@ def _budgets(run: Json) -> Iterator[str]:
                 budget["words"],
                 short(budget["reached"]),
                 short(budget["allowed"]),
+                case["units"][budget["number"]],
                 "met" if budget["met"] else "**missed**",
             )
 

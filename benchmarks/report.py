@@ -104,13 +104,14 @@ def _judgement(outcome: Outcome) -> str:
 
 def summary(cases: Sequence[Mapping[str, Any]]) -> str:
     """Return all budgets of a run, as :func:`as_json` has it: asked, reached, met or not."""
-    rows = [["", "asked for", "reached", "allowed", ""]]
+    rows = [["", "asked for", "reached", "allowed", "in", ""]]
     rows += [
         [
             case["name"],
             budget["words"],
             short(budget["reached"]),
             short(budget["allowed"]),
+            case["units"][budget["number"]],
             "met" if budget["met"] else "MISSED",
         ]
         for case in cases

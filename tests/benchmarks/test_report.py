@@ -74,8 +74,8 @@ def test_the_summary_names_every_budget() -> None:
     result = _result(_ABSOLUTE, _RELATIVE, lasersell=[3.0], official=[12.0])
     title, _, missed, met = summary(as_json([result])).splitlines()
     assert title == "What was asked for"
-    assert missed.split() == ["case", "at", "most", "2.5", "3", "2.5", "MISSED"]
-    assert met.split() == ["case", "half", "of", "it", "3", "6", "met"]
+    assert missed.split() == ["case", "at", "most", "2.5", "3", "2.5", "us", "MISSED"]
+    assert met.split() == ["case", "half", "of", "it", "3", "6", "us", "met"]
 
 
 def test_the_json_keeps_every_round() -> None:
