@@ -138,6 +138,7 @@ def plot_exit_latency(
         for share, name, dashes in ((0.5, "median", "-"), (0.99, "99 %", "--")):
             at = float(ages.quantile(share))
             ax.axvline(at, color=_TRAIL, linestyle=dashes, label=f"{name}: {at:.1f} ms")
+        ax.set_xlim(left=0)
         ax.set_xlabel("age of an exit signal when it arrived, ms")
         ax.set_ylabel(f"of {len(ages)} signals")
         ax.legend()
