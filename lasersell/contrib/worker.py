@@ -43,6 +43,7 @@ __all__ = [
     "Failure",
     "Session",
     "Source",
+    "Stopping",
     "StreamWorker",
     "WorkerState",
     "start_workers",
@@ -152,15 +153,14 @@ class StreamWorker:
         return None if self._lead is None else self._lead.session
 
     @property
-    def stopping(self) -> threading.Event:
+    def stopping(self) -> Stopping:
         """
-        Set once it was told to stop; for what would else outlive it.
+        Whether it is to end, to be asked or waited for by what would else outlive it.
 
         A response that goes on for ever, such as server-sent events, waits on this
         rather than for a time, and ends with it.
         """
-        # Not one for all: after a fork, the lock of a shared one may be held for ever.
-        return threading.Event() if self._lead is None else self._lead.stop
+        return Stopping() if self._lead is None else self._lead.stopping
 
     @property
     def _is_running(self) -> bool:
@@ -174,8 +174,9 @@ class StreamWorker:
         Does nothing if it does so already.
 
         Args:
-            is_wanted: Asked before the stream is opened: whether this process goes on.
-                Where all of them end, none need take over from the first that has.
+            is_wanted: Whether this process goes on. Asked before the stream is opened,
+                so that where all end, none takes over from the first that has; and by
+                who waits on :attr:`stopping`. Must be quick.
 
         Raises:
             ConfigurationError: The settings are wrong.
@@ -222,6 +223,41 @@ class StreamWorker:
             raise self.error
 
 
+class Stopping:
+    """
+    Whether a worker is to end; of any number of threads.
+
+    Args:
+        told: Set when it was told to.
+        is_wanted: Whether its process goes on.
+    """
+
+    def __init__(
+        self,
+        told: threading.Event | None = None,
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._told = told or threading.Event()
+        self._is_wanted = is_wanted
+
+    def is_set(self) -> bool:
+        """Tell whether it is to end."""
+        return self._told.is_set() or not self._is_wanted()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """
+        Wait until it is to end, at most ``timeout`` seconds; tell whether it is.
+
+        Args:
+            timeout: Seconds to wait; None is for ever.
+        """
+        deadline = Deadline(timeout)
+        while not self.is_set() and not deadline.has_passed():
+            # In pieces: a web server's signal handler sets a flag, and rings no bell.
+            self._told.wait(deadline.within(_LOOK_SEC).remaining())
+        return self.is_set()
+
+
 class _Lead:
     """
     One start of a worker: its thread, and what it shares with others.
@@ -242,13 +278,13 @@ class _Lead:
     ) -> None:
         self.pid = os.getpid()
         self.stop = threading.Event()
+        self.stopping = Stopping(self.stop, is_wanted)
         self.state: WorkerState = "idle"
         self.error: LaserSellError | None = None
         self.session: Session | None = None
         self._source = source
         self._deliver = deliver
         self._finish = finish
-        self._is_wanted = is_wanted
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -293,7 +329,7 @@ class _Lead:
     def _stand_by(self) -> None:
         try:
             with self._source(self.stop) as connect:
-                if not self._is_wanted():
+                if self.stopping.is_set():
                     return
                 self.state = "connecting"
                 session = _connected(connect, self.stop)

@@ -240,6 +240,19 @@ def test_its_end_can_be_waited_for(make: Make) -> None:
     assert stopping.is_set()
 
 
+def test_an_end_without_a_word_can_be_waited_for(make: Make) -> None:
+    """What goes on for ever ends with its process too, if nobody stops the worker first."""
+    goes_on = threading.Event()
+    goes_on.set()
+    candidate = make()
+    candidate.worker.start(is_wanted=goes_on.is_set)
+    candidate.wait_for("connected")
+    stopping = candidate.worker.stopping
+    assert not stopping.wait(0.01)
+    goes_on.clear()
+    assert stopping.wait(PATIENCE)
+
+
 def test_a_fork_has_nothing(make: Make, sim: SimServer) -> None:
     """A forked child has no stream of its parent's, and leaves it alone."""
     candidate = make()
