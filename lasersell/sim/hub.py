@@ -110,6 +110,7 @@ class Hub:
         self._next_tick_at = 0.0
         self._tick_timer: asyncio.TimerHandle | None = None
         self._session_ids = count(1)
+        self._served: set[Connection] = set()
         self._memories: dict[str, Memory] = {}
 
     @asynccontextmanager
@@ -141,6 +142,9 @@ class Hub:
         for flood in tuple(self.floods):
             flood.end()
         self.disconnect(ABNORMAL_CLOSURE)
+        for connection in self._served:
+            # Some were told to go before, and do not read that.
+            connection.cut()
 
     # --- to all clients -------------------------------------------------------
 
@@ -284,6 +288,7 @@ class Hub:
         )
         await websocket.prepare(request)
         connection = self._new_connection(request, key)
+        self._served.add(connection)
         try:
             if verdict is not None and not self._is_let_in(connection, verdict):
                 self._turn_away(connection, verdict)
@@ -295,6 +300,7 @@ class Hub:
                 elif received.type is WSMsgType.BINARY:
                     self._tell(connection, [_invalid("binary frames are unknown here")])
         finally:
+            self._served.discard(connection)
             self._detach(connection)
             connection.end()
         return websocket

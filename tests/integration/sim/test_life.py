@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gc
 import re
 import socket
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -31,6 +33,30 @@ def test_stopping_cuts_the_clients() -> None:
         sim.stop()
         assert client.close_code() is None
         assert sim.connection_count == 0
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        lambda _sim: None,
+        lambda sim: sim.drop(1000),
+        lambda sim: sim.faults.half_a_frame(),
+        lambda sim: sim.faults.stall(),
+    ],
+    ids=["live", "told-to-go", "hung-up", "stalled"],
+)
+def test_stopping_leaves_nothing_of_a_client_that_does_not_read(
+    leave: Callable[[SimServer], None],
+) -> None:
+    """However far it was told to go, its connection is closed with the server."""
+    with SimServer() as sim, connected(sim) as client:
+        client.recv()
+        client.configure()
+        sim.flood().wait_until_held_back()
+        leave(sim)
+        sim.stop()
+        # What was left open says so when it is collected, and that fails the test.
+        gc.collect()
 
 
 def test_stopping_twice_does_no_harm() -> None:
