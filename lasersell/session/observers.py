@@ -31,6 +31,8 @@ CAPACITY = 16_384
 """Events that wait for the hooks before the oldest is dropped."""
 GATHER_SEC = 0.05
 """Seconds in which low events are gathered, for a thread switch each would cost more."""
+HELD_SEC = 0.1
+"""Seconds after which the lock of the hooks is held by somebody who cannot go on."""
 STOP_SEC = 1.0
 """Seconds that a hook which is to stop gets for what came before."""
 
@@ -173,7 +175,11 @@ class Observers:
 
     def join(self, timeout: float) -> None:
         """Wait for the thread of a session that has ended, unless this is it."""
-        self._join(self._thread, timeout)
+        # A signal handler that closes may have interrupted this thread in add(), which
+        # holds what the other one needs; that must go on first.
+        if self._mutex.acquire(timeout=min(max(0.0, timeout), HELD_SEC)):
+            self._mutex.release()
+            self._join(self._thread, timeout)
 
     def _join(self, thread: threading.Thread | None, timeout: float) -> None:
         if thread is not None and thread is not threading.current_thread():

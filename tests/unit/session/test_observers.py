@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from lasersell._clock import SYSTEM_CLOCK
 from lasersell.errors import ConfigurationError
 from lasersell.protocol.server import PnlUpdate
 from lasersell.session import observers
@@ -245,6 +246,23 @@ def test_what_came_before_the_end_is_shown(
     assert len(seen.events) == 2
     assert not observation.is_active
     assert lanes.tap is None
+
+
+def test_join_does_not_wait_for_an_interrupted_call(
+    lanes: Lanes[StreamEvent], watched: Observers
+) -> None:
+    """As of a signal handler that closes, in a thread that is adding a hook."""
+    watched.add(Seen(), low=False)
+    thread = watched._thread
+    assert thread is not None
+    with watched._mutex:
+        lanes.end(None)
+        started = SYSTEM_CLOCK.monotonic()
+        watched.join(60.0)
+        assert SYSTEM_CLOCK.monotonic() - started < PATIENCE
+        assert thread.is_alive()
+    watched.join(PATIENCE)
+    assert not thread.is_alive()
 
 
 @pytest.mark.parametrize("hook", [None, "a name", 1])
