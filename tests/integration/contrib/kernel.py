@@ -90,6 +90,12 @@ class Kernel:
         """Interrupt what runs, as the stop button does."""
         self._manager.interrupt_kernel()
 
+    def shut_down(self) -> None:
+        """Ask the kernel to end, as closing a notebook does, and wait until it has."""
+        # After this it is killed.
+        self._manager.shutdown_wait_time = PATIENCE
+        self._manager.shutdown_kernel(now=False)
+
     def _messages(self, request: str) -> Iterator[dict[str, Any]]:
         deadline = Deadline(PATIENCE)
         while True:

@@ -222,6 +222,35 @@ def test_a_view_stops_with_its_cell(kernel: Kernel, connect: str) -> None:
     assert ok(kernel.run(THREADS)).text.strip() == "[]"
 
 
+@pytest.fixture(scope="module")
+def passing_kernel() -> Iterator[Kernel]:
+    """Start a kernel that may be shut down."""
+    with started_kernel() as kernel:
+        yield kernel
+
+
+def test_a_view_stops_with_its_kernel(
+    passing_kernel: Kernel, sim: SimServer, tmp_path: Path
+) -> None:
+    """Which ends by itself, in order, and is not killed."""
+    ended = tmp_path / "ended"
+    run = passing_kernel.run
+    # What is registered first is done last.
+    ok(
+        run(
+            f"import atexit, pathlib; atexit.register(pathlib.Path({str(ended)!r}).touch)"
+        )
+    )
+    ok(run("from lasersell import *; from lasersell.contrib.jupyter import live"))
+    configure = f"StreamConfigure([{WALLET!r}], StrategyConfig(stop_loss_pct=5.0))"
+    client = f"StreamClient('key', endpoint={sim.url!r})"
+    ok(run(f"session = StreamSession.connect({client}, {configure})"))
+    ok(run("view = live(session, rate=50, keep=True)"))
+    passing_kernel.shut_down()
+    assert ended.exists()
+    sim.wait_for_connections(0)
+
+
 def test_a_cell_that_connects_can_be_run_again(
     kernel: Kernel, sim: SimServer, connect: str
 ) -> None:
