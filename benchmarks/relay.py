@@ -126,13 +126,11 @@ def _measure(rate: int, signals: int, interval: float) -> None:
         if rate:
             sim.flood(rate=rate)
         threading.Event().wait(1.0)
-        times = []
         sender = threading.Thread(
             target=_send, args=(sim, signals + WARM_UP, interval), daemon=True
         )
         sender.start()
-        for _ in range(signals + WARM_UP):
-            times.append(json.loads(worker.stdout.readline()))
+        times = [json.loads(worker.stdout.readline()) for _ in range(signals + WARM_UP)]
         sender.join()
         floor = _floor(port)
     kept = times[WARM_UP:]
