@@ -92,6 +92,8 @@ class Kernel:
 
     def shut_down(self) -> None:
         """Ask the kernel to end, as closing a notebook does, and wait until it has."""
+        # They would connect again and again, and open descriptors for it.
+        self._client.stop_channels()
         # After this it is killed.
         self._manager.shutdown_wait_time = PATIENCE
         self._manager.shutdown_kernel(now=False)
