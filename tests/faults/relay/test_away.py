@@ -7,6 +7,8 @@ from lasersell.protocol.server import ExitSignalWithTx
 from lasersell.protocol.strategy import StrategyConfig
 from lasersell.relay import Relay, RelayPolicy
 from lasersell.relay.keys import Keys
+from lasersell.relay.lease import Lease
+from lasersell.relay.link import RedisLink
 from tests.integration.relay.bench import PATIENCE, Bench, until, wait_for
 
 
@@ -124,6 +126,24 @@ def test_who_leads_comes_back_before_a_stand_by(bench: Bench) -> None:
         opened = wait_for(session, "position_opened")
         assert opened.handle.token_account == holding.token_account
         assert (leader.stats().terms, stand_by.stats().terms) == (1, 0)
+
+
+@pytest.mark.slow
+def test_a_stand_by_lets_the_leader_come_back_first(bench: Bench) -> None:
+    """It waits for one lease after Redis was away, though nobody holds any."""
+    link = RedisLink(bench.redis.url)
+    other = Lease(link, Keys("default"), "other", 60.0)
+    assert other.acquire()
+    with bench.relay(policy=RelayPolicy(lease=3.0)) as relay:
+        assert not relay.wait_for_role("leading", 0.5)
+        bench.redis.kill()
+        assert not relay.wait_for_role("leading", 1.0)
+        bench.redis.start()
+        with bench.redis.client() as client:
+            client.delete(Keys("default").lease)
+        assert not relay.wait_for_role("leading", 1.5)
+        assert relay.wait_for_role("leading", PATIENCE)
+    link.close()
 
 
 @pytest.mark.slow

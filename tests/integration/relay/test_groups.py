@@ -88,6 +88,24 @@ def test_a_signal_comes_after_the_events_that_came_before_it(bench: Bench) -> No
             assert signal.handle is opened.handle
 
 
+def test_a_signal_overtakes_nothing_that_waits_for_room(bench: Bench) -> None:
+    """Though it is handed out by another way than the events before it."""
+    with (
+        bench.session() as observer,
+        bench.session(group="g", high_capacity=2) as worker,
+        bench.relay(),
+    ):
+        holdings = [bench.buy() for _ in range(8)]
+        bench.trigger(holdings[-1])
+        wait_for(observer, SIGNAL)
+        types: list[str] = []
+        while SIGNAL not in types:
+            event = worker.recv(timeout=PATIENCE)
+            assert event is not None
+            types.append(event.type)
+        assert types.count("position_opened") == 8
+
+
 def test_a_signal_that_was_not_dealt_with_goes_to_another_worker(bench: Bench) -> None:
     """A worker that ends with a signal in its hands leaves it to the others."""
     with bench.relay():

@@ -57,6 +57,17 @@ def test_each_leader_has_a_greater_token(redis_server: RedisServer) -> None:
     link.close()
 
 
+def test_a_clock_that_was_set_back_lowers_no_token(redis_server: RedisServer) -> None:
+    """The last token counts too, not only the time."""
+    link = RedisLink(redis_server.url)
+    with redis_server.client() as client:
+        client.hset(KEYS.meta, "token", "9000000000000000")
+    lease = _lease(link, "one")
+    assert lease.acquire()
+    assert int(lease.token) == 9000000000000001
+    link.close()
+
+
 def test_a_write_of_a_former_leader_is_not_taken(redis_server: RedisServer) -> None:
     """The token is compared in the script of the write itself."""
     link = RedisLink(redis_server.url)
