@@ -2,9 +2,9 @@
 Whether the path of a frame has become longer: ``make bench-guard``.
 
 Counts instructions with valgrind's callgrind, which neither the machine's speed nor
-its load changes, and divides them by those of a piece of work that always stays the
-same, so that the interpreter's build hardly matters either. The ratios are compared
-with those that were accepted, in ``guard.json``.
+its load changes, and also divides them by those of a piece of work that always stays
+the same. Both are compared with what was accepted, in ``guard.json``: a longer path is
+longer by both measures, another build of the same Python by one at most.
 """
 
 from __future__ import annotations
@@ -19,10 +19,21 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import attrs
+
 from benchmarks.counted import NOTHING, REFERENCE, WORK
 from benchmarks.runner import ROOT
 
-__all__ = ["ACCEPTED", "TOLERANCE", "accepted_here", "count", "main", "problems"]
+__all__ = [
+    "INSTALL",
+    "TOLERANCE",
+    "Length",
+    "accepted_here",
+    "compared",
+    "main",
+    "measure",
+    "problems",
+]
 
 ACCEPTED = Path(__file__).with_name("guard.json")
 FRAMES = 3_000
@@ -30,8 +41,24 @@ TOLERANCE = 0.10
 """How much more than accepted is still taken for the same."""
 INSTALL = "apt-get install valgrind"
 
-Ratios = Mapping[str, float]
-"""Instructions of each work, per frame, in those of the reference."""
+
+@attrs.frozen
+class Length:
+    """How long the path of one work is, per frame."""
+
+    instructions: float
+    ratio: float
+    """In those of the reference."""
+
+    def excess_over(self, accepted: Length) -> float:
+        """Return by which share it is longer; below 0 if it is shorter."""
+        return (
+            min(self.instructions / accepted.instructions, self.ratio / accepted.ratio)
+            - 1
+        )
+
+
+Lengths = Mapping[str, Length]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -44,25 +71,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     accept = parser.parse_args(arguments).accept
     if shutil.which("valgrind") is None:
         sys.exit(f"bench-guard needs valgrind; on Debian and Ubuntu: {INSTALL}")
-    counts = count()
-    ratios = as_ratios(counts)
+    lengths = measure()
     accepted = accepted_here()
-    for name, ratio in ratios.items():
-        known = f"accepted {accepted[name]:.3f}" if accepted else "nothing accepted"
-        print(f"{name:8} {counts[name]:9,.0f} instructions, ratio {ratio:.3f}, {known}")
+    for name, length in lengths.items():
+        print(f"{name:8} {_shown(length)}; accepted: ", end="")
+        print(_shown(accepted[name]) if accepted else "nothing yet")
     if accept:
-        _accept(ratios)
+        _accept(lengths)
     elif accepted is None:
         sys.exit(
             f"nothing was accepted for Python {_version()} yet; "
             "if this is the measure: python -m benchmarks.guard --accept"
         )
-    elif found := problems(ratios, accepted):
+    elif found := problems(lengths, accepted):
         sys.exit("\n".join(found))
 
 
-def count() -> dict[str, float]:
-    """Return the instructions per frame of each work; takes about half a minute."""
+def _shown(length: Length) -> str:
+    return f"{length.instructions:,.0f} instructions, ratio {length.ratio:.3f}"
+
+
+def measure() -> Lengths:
+    """Return how long the path of each work is; takes about half a minute."""
+    return compared(_count())
+
+
+def _count() -> dict[str, float]:
+    """Return the instructions per frame of each work."""
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
     command += [sys.executable, "-m", "benchmarks.counted", str(FRAMES)]
     done = subprocess.run(
@@ -80,37 +115,44 @@ def count() -> dict[str, float]:
     return {name: (totals[name] - totals[NOTHING]) / FRAMES for name in WORK}
 
 
-def as_ratios(counts: Ratios) -> Ratios:
-    """Return the counts in those of the reference."""
+def compared(counts: Mapping[str, float]) -> Lengths:
+    """Compare the counts with the one of the reference."""
     reference = counts[REFERENCE]
-    return {n: c / reference for n, c in counts.items() if n != REFERENCE}
+    return {n: Length(c, c / reference) for n, c in counts.items() if n != REFERENCE}
 
 
-def problems(ratios: Ratios, accepted: Ratios) -> list[str]:
+def problems(lengths: Lengths, accepted: Lengths) -> list[str]:
     """Say which work takes more than was accepted."""
     return [
-        f"{name} takes {ratio / accepted[name] - 1:.0%} more instructions than accepted "
-        f"(ratio {ratio:.3f}, accepted {accepted[name]:.3f}, tolerance {TOLERANCE:.0%}); "
-        "find out where with callgrind_annotate or make profile, or, if it is worth it: "
+        f"{name} takes {excess:.0%} more instructions than accepted, {TOLERANCE:.0%} are "
+        "tolerated; find out where with make profile, or, if it is worth it: "
         "python -m benchmarks.guard --accept"
-        for name, ratio in ratios.items()
-        if ratio > accepted[name] * (1 + TOLERANCE)
+        for name, length in lengths.items()
+        if (excess := length.excess_over(accepted[name])) > TOLERANCE
     ]
 
 
-def accepted_here() -> Ratios | None:
-    """Return the ratios accepted for this version of Python; None if there are none."""
-    found: Ratios | None = _all_accepted().get(_version())
-    return found
+def accepted_here() -> Lengths | None:
+    """Return what was accepted for this version of Python; None if nothing was."""
+    known = _all_accepted().get(_version())
+    if known is None:
+        return None
+    return {name: Length(**values) for name, values in known.items()}
 
 
-def _all_accepted() -> dict[str, Ratios]:
-    known: dict[str, Ratios] = json.loads(ACCEPTED.read_text())
+def _all_accepted() -> dict[str, dict[str, dict[str, float]]]:
+    known: dict[str, dict[str, dict[str, float]]] = json.loads(ACCEPTED.read_text())
     return known
 
 
-def _accept(ratios: Ratios) -> None:
-    rounded = {name: round(ratio, 3) for name, ratio in ratios.items()}
+def _accept(lengths: Lengths) -> None:
+    rounded = {
+        name: {
+            "instructions": round(length.instructions),
+            "ratio": round(length.ratio, 3),
+        }
+        for name, length in lengths.items()
+    }
     known = {**_all_accepted(), _version(): rounded}
     text = json.dumps(dict(sorted(known.items())), indent=2)
     ACCEPTED.write_text(text + "\n")

@@ -9,25 +9,39 @@ import pytest
 from benchmarks.guard import (
     INSTALL,
     TOLERANCE,
+    Length,
     accepted_here,
-    as_ratios,
-    count,
+    compared,
+    measure,
     problems,
 )
 
+_ACCEPTED = {"pnl": Length(100.0, 1.0)}
+
 
 def test_counts_are_compared_with_the_reference() -> None:
-    """What is judged is how a work compares with one that never changes."""
-    assert as_ratios({"reference": 200.0, "pnl": 100.0}) == {"pnl": 0.5}
+    """What is judged is also how a work compares with one that never changes."""
+    assert compared({"reference": 200.0, "pnl": 100.0}) == {"pnl": Length(100.0, 0.5)}
 
 
 def test_what_takes_more_than_accepted_is_named() -> None:
-    """Within the tolerance nothing is said; above it, which work, and how much more."""
-    accepted = {"pnl": 1.0, "mixed": 1.0}
-    within = 1 + TOLERANCE
-    assert problems({"pnl": within, "mixed": 0.5}, accepted) == []
-    (problem,) = problems({"pnl": 1.25, "mixed": 1.0}, accepted)
+    """A path that is longer by both measures is named, and by how much."""
+    (problem,) = problems({"pnl": Length(125.0, 1.3)}, _ACCEPTED)
     assert problem.startswith("pnl takes 25% more instructions than accepted")
+
+
+@pytest.mark.parametrize(
+    "length",
+    [
+        Length(100.0 + 50 * TOLERANCE, 1.0 + TOLERANCE / 2),
+        Length(150.0, 1.0),
+        Length(100.0, 1.5),
+        Length(50.0, 0.5),
+    ],
+)
+def test_another_build_of_python_is_no_longer_path(length: Length) -> None:
+    """Longer by one measure alone, or within the tolerance, nothing is said."""
+    assert problems({"pnl": length}, _ACCEPTED) == []
 
 
 @pytest.mark.slow
@@ -39,4 +53,4 @@ def test_the_path_of_a_frame_has_not_become_longer() -> None:
     accepted = accepted_here()
     if accepted is None:
         pytest.skip("nothing accepted for this Python: python -m benchmarks.guard")
-    assert problems(as_ratios(count()), accepted) == []
+    assert problems(measure(), accepted) == []
