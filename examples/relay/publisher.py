@@ -12,6 +12,6 @@ relay = Relay(
     os.environ["LASERSELL_REDIS_URL"],
     lasersell.StreamClient(),
     lasersell.StreamConfigure([os.environ["LASERSELL_WALLET"]], strategy),
-    groups=["sellers"],  # no signal is lost before the first worker is there
+    groups=["sellers", "celery"],  # they get what comes before their first worker too
 )
 relay.run()  # `lasersell relay` does the same

@@ -12,7 +12,7 @@ from lasersell.relay import RelaySession
 from lasersell.relay.keys import Keys
 from lasersell.session.events import StreamEvent
 from tests.faults.processes import run_in_fork
-from tests.integration.relay.bench import PATIENCE, Bench, wait_for
+from tests.integration.relay.bench import PATIENCE, Bench, until, wait_for
 from tests.integration.relay.redis_server import RedisServer
 from tests.unit.session.frames import WALLET
 
@@ -123,16 +123,17 @@ def test_a_publisher_that_closes_writes_what_it_has_first(bench: Bench) -> None:
 
 def test_the_counters_tell_how_it_goes(bench: Bench) -> None:
     """What was delivered, what waits, and for how long the publisher was silent."""
-    with bench.relay() as relay, bench.session() as session:
+    with bench.session() as session, bench.relay() as relay:
+        wait_for(session, "hello_ok")
         bench.buy()
         wait_for(session, "position_opened")
+        until(session, lambda: relay.stats().high_published >= 3)
         stats = session.stats()
         assert stats.state == "live"
         assert stats.high.delivered >= 3
         assert not stats.is_held_back
         assert stats.silent < PATIENCE
         assert stats.given_up == 0
-        assert relay.stats().high_published >= 3
         assert relay.stats().token is not None
 
 
