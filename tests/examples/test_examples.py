@@ -21,7 +21,7 @@ _EXPECTED = {
     "otel_spans.py": ['"name": "exit"', '"status_code": "UNSET"'],
     "raw_client.py": ["session 1", "asking for its exit", "exit by sell_now: "],
     "recv_loop.py": ["opened SIM1: ", "exit by target_profit, profit ", "sign and "],
-    "sell_exits.py": ["sold in slot 28000000", "closed by target_profit in slot 28"],
+    "sell_exits.py": ["sold in slot 28", "closed by target_profit in slot 28"],
     "split_lanes.py": ["profit ", "exit by target_profit"],
 }
 _LINES_AT_MOST = 25
@@ -57,6 +57,9 @@ def _run(example: Path, server: SimServer) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize("example", _EXAMPLES, ids=lambda path: str(path.name))
 def test_an_example_does_what_it_says(example: Path, rising_market: SimServer) -> None:
     """Each example runs as it stands, shows its exit, and ends by itself, clean."""
+    if example.name == "sell_exits.py":
+        # No sale but its own, however slow the machine is.
+        rising_market.change_options(auto_sell_after_ms=None)
     result = _run(example, rising_market)
     assert result.stderr == ""
     assert result.returncode == 0
