@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from statistics import median
 
 from solders.keypair import Keypair
 
@@ -226,9 +227,10 @@ def _compare(place: Place, beside: Beside) -> tuple[Numbers, Numbers]:
     """
     Receive exit signals without and beside something, a second of each in turn.
 
-    In turn, because on a machine that does other work too no two runs are alike.
+    In turn, because on a machine that does other work too no two runs are alike; the
+    p99 is the median of the turns', for one stall would be the p99 of all.
     """
-    late: tuple[list[float], list[float]] = ([], [])
+    p99: tuple[list[float], list[float]] = ([], [])
     cpu, wall = [0.0, 0.0], [0.0, 0.0]
     turns = place.work.repeats * 2
     with _connect(place) as session:
@@ -239,13 +241,15 @@ def _compare(place: Place, beside: Beside) -> tuple[Numbers, Numbers]:
                 _next_exit(session)  # late by what the change of turns took
                 cpu[mode] -= time.process_time()
                 wall[mode] -= time.perf_counter()
+                late = []
                 for _ in range(place.work.exits // turns - 1):
                     sent = _stamp(_next_exit(session))
-                    late[mode].append((time.monotonic_ns() - sent) / 1000)
+                    late.append((time.monotonic_ns() - sent) / 1000)
+                p99[mode].append(spread(late, "us")["p99_us"])
                 cpu[mode] += time.process_time()
                 wall[mode] += time.perf_counter()
     without, with_it = (
-        {**spread(late[mode], "us"), "cpu_pct": 100 * cpu[mode] / wall[mode]}
+        {"p99_us": median(p99[mode]), "cpu_pct": 100 * cpu[mode] / wall[mode]}
         for mode in (0, 1)
     )
     return without, with_it
