@@ -197,15 +197,18 @@ TICK = Script(
 -- KEYS high; ARGV group, worker, beginning of the workers' keys, id of its connection,
 --   ttl of a worker in ms, entry it has in hand ('' if none), whether it has room,
 --   ms after which an entry is taken from a living worker, consumer of failed entries,
---   ms until a failed entry is tried again.
+--   ms until a failed entry is tried again, entries that it has dealt with.
 -- Says that the worker lives; with room, returns an entry that nobody deals with and how
 -- often it was delivered before.
 redis.call('SET', ARGV[3] .. ARGV[2], ARGV[4], 'PX', ARGV[5])
 if ARGV[7] == '0' then return {} end
+local is_known = {[ARGV[6]] = true}
+for i = 11, #ARGV do is_known[ARGV[i]] = true end
 local function claim(consumer, idle)
-  local pending = redis.call('XPENDING', KEYS[1], ARGV[1], 'IDLE', idle, '-', '+', 2, consumer)
+  local pending = redis.call('XPENDING', KEYS[1], ARGV[1], 'IDLE', idle, '-', '+', #ARGV,
+    consumer)
   for _, item in ipairs(pending) do
-    if item[1] ~= ARGV[6] then
+    if not is_known[item[1]] then
       local got = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, item[1])
       if #got > 0 and got[1] then return {got[1], item[4]} end
       -- Trimmed away for its age: there is nothing left to deal with.

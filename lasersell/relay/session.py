@@ -127,8 +127,8 @@ class RelaySession(SessionFace):
 
         Without ``group`` the session sees every event. With one, exit signals and mirror
         buys are shared out among all sessions of that group: each goes to one of them,
-        is acknowledged when that one asks for the next event (or its callbacks returned),
-        and goes to another one if it dies or a callback raises. So it may come more than
+        is acknowledged a second after that one asked for the next event (or its callbacks
+        returned), and goes to another one if it dies or a callback raises. So it may come more than
         once, with the same ``event.id``. All other events still come to every session.
 
         Args:

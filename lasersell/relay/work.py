@@ -44,6 +44,9 @@ OWNER_TTL_SEC = 600.0
 """How long the signals of an account go to the worker that had the last one."""
 OWNER_GRACE_SEC = 0.02
 NOBODY = b"?"
+ACK_DELAY_SEC = 1.0
+"""How long after a handler returned its signal is acknowledged: an auto-exit has it on the
+disk a moment later, and one that dies in that moment must leave it to another worker."""
 RETRY_SEC = 0.2
 ACKS_AT_ONCE = 64
 FAILED = "(failed)"
@@ -122,6 +125,8 @@ class Work:
         self._bell = Doorbell()
         self._done: deque[tuple[bytes, bool]] = deque()
         self._in_hand = b""
+        self._dealt_with: deque[tuple[Deadline, bytes]] = deque()
+        self._ack_delay = min(ACK_DELAY_SEC, settings.handler_timeout / 2)
         self._acks: list[bytes] = []
         self._tick_due = Deadline(0)
         self.connection: int | None = None
@@ -227,6 +232,8 @@ class Work:
                 int(1000 * settings.handler_timeout),
                 FAILED,
                 int(1000 * settings.retry_after),
+                *(entry for _, entry in self._dealt_with),
+                *self._acks,
             ],
         )
         # With something in hand there may be more of it.
@@ -333,10 +340,12 @@ class Work:
                 settings = self._settings
                 self._link.run(FAIL, [self._keys.high], [settings.group, FAILED, entry])
             else:
-                self._ack([entry])
+                self._dealt_with.append((Deadline(self._ack_delay), entry))
             self._done.popleft()
             if entry == self._in_hand:
                 self._in_hand = b""
+        while self._dealt_with and self._dealt_with[0][0].has_passed():
+            self._acks.append(self._dealt_with.popleft()[1])
         if len(self._acks) >= ACKS_AT_ONCE or (
             self._acks and self._tick_due.has_passed()
         ):
@@ -350,8 +359,10 @@ class Work:
         """Say what was done, and that what was not is for others."""
         settings = self._settings
         try:
-            self._tick_due = Deadline(0)
             self._settle()
+            self._acks += [entry for _, entry in self._dealt_with]
+            if self._acks:
+                self._ack(self._acks)
             self._link.execute(
                 "DEL", self._keys.workers(settings.group) + settings.worker
             )
