@@ -115,7 +115,7 @@ class RelaySession(SessionFace):
         command_timeout: float = 5.0,
         handler_timeout: float = 60.0,
         retry_after: float = 2.0,
-        max_deliveries: int = 5,
+        max_deliveries: int | None = None,
         redis_options: dict[str, Any] | None = None,
     ) -> RelaySession:
         """
@@ -144,7 +144,7 @@ class RelaySession(SessionFace):
                 with is given to another one.
             retry_after: After how long a signal whose callback raised comes again.
             max_deliveries: How often a signal is handed out before it is given up, with
-                an error in the log.
+                an error in the log; None never gives one up. Workers that died count.
             redis_options: Further arguments of ``redis.Redis``, such as ``ssl_ca_certs``.
 
         Raises:
@@ -162,7 +162,9 @@ class RelaySession(SessionFace):
             worker=check_name("worker", worker or _worker_name()),
             handler_timeout=check_seconds("handler_timeout", handler_timeout, 0.1),
             retry_after=check_seconds("retry_after", retry_after),
-            max_deliveries=check_count("max_deliveries", max_deliveries),
+            max_deliveries=None
+            if max_deliveries is None
+            else check_count("max_deliveries", max_deliveries),
         )
         sender_timeout = check_seconds("command_timeout", command_timeout, 0.1)
         link = RedisLink(url, **(redis_options or {}))

@@ -61,7 +61,8 @@ class GroupSettings:
     worker: str
     handler_timeout: float
     retry_after: float
-    max_deliveries: int
+    max_deliveries: int | None
+    """None: a signal is handed out until somebody deals with it."""
 
 
 @attrs.frozen
@@ -249,7 +250,7 @@ class Work:
         signal = self._signal_of(entry, fields, deliveries)
         if signal is None:
             self._acks.append(entry)
-        elif deliveries > self._settings.max_deliveries:
+        elif self._is_given_up(deliveries):
             self.given_up += 1
             self._acks.append(entry)
             log.error(
@@ -264,6 +265,10 @@ class Work:
             self._own(signal, "take")
         elif self._is_ours(signal):
             self._hand_over(signal)
+
+    def _is_given_up(self, deliveries: int) -> bool:
+        most = self._settings.max_deliveries
+        return most is not None and deliveries > most
 
     def _signal_of(
         self, entry: bytes, fields: Mapping[bytes, bytes], deliveries: int

@@ -39,9 +39,7 @@ def main(url: str, rpc: str, journal: str, handled: str) -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
     file = os.open(handled, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     with (
-        RelaySession.connect(
-            url, group="sellers", command_timeout=2.0, max_deliveries=1000
-        ) as session,
+        RelaySession.connect(url, group="sellers", command_timeout=2.0) as session,
         Submitter([SendTarget.rpc(rpc)], timeout=5.0) as submitter,
         AutoExit(
             session, WalletKey(KEY), submitter, settings=_SETTINGS, journal=journal

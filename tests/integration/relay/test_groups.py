@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lasersell._clock import Deadline
-from lasersell.relay import RelaySession
+from lasersell.relay import RelayEvent, RelaySession
 from lasersell.relay.keys import Keys
 from tests.integration.relay.bench import PATIENCE, Bench, until, wait_for
 
@@ -138,6 +138,26 @@ def test_a_signal_whose_callback_raised_comes_again(bench: Bench) -> None:
         assert tries == [1, event.deliveries]
         assert event.deliveries >= 2
         _until_nothing_is_pending(bench)
+
+
+def test_a_signal_is_never_given_up_unless_told_so(bench: Bench) -> None:
+    """However often a callback fails, the signal comes again until one does not."""
+    failures = 8
+    tries: list[int] = []
+    done = threading.Event()
+
+    def fail_often(event: RelayEvent) -> None:
+        tries.append(event.deliveries)
+        if len(tries) <= failures:
+            raise ValueError("not yet")
+        done.set()
+
+    with bench.relay(), bench.session(group="g", retry_after=0.05) as worker:
+        worker.on(SIGNAL, fail_often)
+        worker.start()
+        bench.trigger(bench.buy())
+        assert done.wait(PATIENCE)
+    assert tries == list(range(1, failures + 2))
 
 
 def test_a_signal_that_nobody_can_deal_with_is_given_up(
