@@ -11,6 +11,7 @@ import pytest
 from lasersell._clock import Deadline
 from lasersell.relay import RelayEvent, RelaySession
 from lasersell.relay.keys import Keys
+from lasersell.session.events import StreamEvent
 from tests.integration.relay.bench import PATIENCE, Bench, until, wait_for
 
 SIGNAL = "exit_signal_with_tx"
@@ -146,7 +147,8 @@ def test_a_signal_is_never_given_up_unless_told_so(bench: Bench) -> None:
     tries: list[int] = []
     done = threading.Event()
 
-    def fail_often(event: RelayEvent) -> None:
+    def fail_often(event: StreamEvent) -> None:
+        assert isinstance(event, RelayEvent)
         tries.append(event.deliveries)
         if len(tries) <= failures:
             raise ValueError("not yet")
