@@ -8,6 +8,9 @@ READY := $(VENV)/.ready
 ROUNDS ?= 3
 CHECKED := lasersell pytest_lasersell.py tests examples $(wildcard benchmarks)
 
+# Many tests start Python, which must not compile the package each time.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help demo typescript test test-all test-slow stress check format coverage bench bench-docs bench-guard profile conformance soak screens clean
 

@@ -162,6 +162,7 @@ def test_one_deadline_covers_every_stage(contexts: Contexts) -> None:
     assert not late.has_passed()
 
 
+@pytest.mark.slow
 def test_a_slow_network_costs_time_only(sim: SimServer, proxy: ChaosProxy) -> None:
     """Throttled to small packets, every event still arrives in order."""
     proxy.to_client.most, proxy.to_client.pause = 64, 0.001
@@ -212,6 +213,7 @@ def test_spoilt_bytes_under_tls_are_noticed(contexts: Contexts) -> None:
         assert event_number(wait_for(connection, "pong")) == 2
 
 
+@pytest.mark.slow
 def test_accept_and_close_is_not_hammered(proxy: ChaosProxy) -> None:
     """A server that hangs up at once is tried with growing delays, until it stays."""
     with _through(proxy) as connection:

@@ -339,6 +339,7 @@ def test_talk_without_hello_is_bounded(
     assert not late.has_passed()
 
 
+@pytest.mark.slow
 def test_a_refused_reconnect_is_reported_and_tried_again() -> None:
     """Once live, a 403 is told in disconnected, and the stream comes back."""
     cut = threading.Event()

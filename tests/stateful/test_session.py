@@ -43,7 +43,7 @@ from tests.stateful.world import (
 )
 from tests.unit.session.frames import pnl
 
-A_FEW = 150
+A_FEW = 60
 SEQUENCES = int(os.environ.get("LASERSELL_SEQUENCES", "1000"))
 STEPS = 40
 LOW_CAPACITY = 3

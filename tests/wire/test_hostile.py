@@ -138,6 +138,7 @@ def test_an_unknown_client_type_is_cut_in_the_error() -> None:
     assert len(str(caught.value)) < 200
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_unknown_types() -> None:
     """A peer that makes up types, fields and markets leaves nothing behind."""
     _decode_made_up(range(100))

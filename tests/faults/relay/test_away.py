@@ -11,6 +11,8 @@ from lasersell.relay.lease import Lease
 from lasersell.relay.link import RedisLink
 from tests.integration.relay.bench import PATIENCE, Bench, until, wait_for
 
+pytestmark = pytest.mark.slow
+
 
 def _until_away(relay: Relay, tick: float = 0.02) -> None:
     deadline = Deadline(PATIENCE)

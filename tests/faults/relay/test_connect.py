@@ -25,6 +25,8 @@ from lasersell.stream.options import StreamConfigure
 from tests.integration.relay.redis_server import free_port, running_redis
 from tests.unit.session.frames import WALLET
 
+pytestmark = pytest.mark.slow
+
 SECRET = "a-made-up-password"
 
 

@@ -339,6 +339,7 @@ def test_closing_finishes_what_is_under_way(bench: Bench) -> None:
     bench.steps.wait_for("ended", outcome="sold")
 
 
+@pytest.mark.slow
 def test_closing_has_a_bound(bench: Bench, tmp_path: Path) -> None:
     """What does not land in time is left to the next run, which finds out."""
     bench.buy(profits_pct=[0, 10])
@@ -359,6 +360,7 @@ def test_closing_has_a_bound(bench: Bench, tmp_path: Path) -> None:
         assert [sale.outcome for sale in reader.sales()] == ["sold"]
 
 
+@pytest.mark.slow
 def test_a_restart_asks_for_what_failed(bench: Bench, tmp_path: Path) -> None:
     """An exit that was given up is tried again by the next run."""
     bench.buy(profits_pct=[0, 10])

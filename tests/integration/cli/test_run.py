@@ -122,6 +122,7 @@ def served(*arguments: str) -> tuple[list[dict[str, str]], str]:
     return lines, lines[0]["url"]
 
 
+@pytest.mark.slow
 def test_what_serves_tells_where_in_json() -> None:
     """The URL is a field, and every other line is JSON too."""
     lines, url = served("sim")

@@ -50,6 +50,7 @@ def test_the_autoreloader(home: Home, sim: SimServer) -> None:
     sim.wait_for_connections(0)
 
 
+@pytest.mark.slow
 def test_without_the_autoreloader(home: Home, sim: SimServer) -> None:
     """With --noreload there is one process, which serves and has the stream."""
     with home.run("django", "runserver", "--noreload", "127.0.0.1:0") as server:

@@ -14,6 +14,8 @@ from lasersell.relay.keys import Keys
 from lasersell.session.events import StreamEvent
 from tests.integration.relay.bench import PATIENCE, Bench, until, wait_for
 
+pytestmark = pytest.mark.slow
+
 SIGNAL = "exit_signal_with_tx"
 HIGH = Keys("default").high
 

@@ -11,6 +11,8 @@ from lasersell.relay.scripts import PUBLISH
 from tests.integration.relay.bench import PATIENCE, Bench, until, wait_for
 from tests.integration.relay.redis_server import RedisServer
 
+pytestmark = pytest.mark.slow
+
 KEYS = Keys("default")
 
 

@@ -16,6 +16,8 @@ from tests.integration.relay.bench import PATIENCE, Bench, until, wait_for
 from tests.integration.relay.redis_server import RedisServer
 from tests.unit.session.frames import WALLET
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_subscriber_gets_the_events_of_the_publisher(bench: Bench) -> None:
     """What the stream says arrives elsewhere as the same events, with their position."""
@@ -49,6 +51,8 @@ def test_who_comes_late_knows_what_is_true_now(bench: Bench) -> None:
     """The snapshot has the open positions, with their latest profit."""
     with bench.relay(), bench.session() as early:
         gone, held = bench.buy(), bench.buy(profits_pct=[7.0])
+        for _ in range(2):
+            wait_for(early, "position_opened")
         bench.sim.sell(gone)
         wait_for(early, "position_closed")
         wait_for(

@@ -112,6 +112,7 @@ def test_low_events_come_before_the_end_of_their_connection(sim: SimServer) -> N
         assert types == ["position_opened", *["pnl_update"] * 5, "disconnected"]
 
 
+@pytest.mark.slow
 def test_a_refused_reconnect_is_a_disconnected_of_its_own(sim: SimServer) -> None:
     """Between the end of one connection and the beginning of the next."""
     with open_session(sim) as session:

@@ -172,6 +172,7 @@ def test_a_standby_connects_when_the_session_closes(
     assert "standing by" in caplog.text
 
 
+@pytest.mark.slow
 def test_a_standby_process_takes_over_from_one_that_is_killed(
     strict_sim: SimServer,
 ) -> None:

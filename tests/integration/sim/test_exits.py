@@ -115,6 +115,7 @@ def sale_of(holding: Holding, tokens: int | None = None) -> BuildSellTxRequest:
 # From the signal to the close
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lookup_tables", [False, True])
 @pytest.mark.parametrize(("market_type", "quote"), every_market())
 def test_a_signal_is_signed_lands_and_closes_its_position(

@@ -214,6 +214,7 @@ def test_a_server_behind_tls_is_recorded(path: Path) -> None:
     assert _types(_only(path).texts("server")) == ["hello_ok"]
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_end_its_tls_is_left_all_the_same(path: Path) -> None:
     """It is given a second, and then nothing of the connection stays open."""
 

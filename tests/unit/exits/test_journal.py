@@ -286,6 +286,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.slow
 def test_an_attempt_survives_a_kill(tmp_path: Path) -> None:
     """What was begun before the process was killed is known to the next one."""
     path = tmp_path / "journal.db"

