@@ -15,4 +15,4 @@ def test_a_short_soak_finds_nothing() -> None:
     outcome = run_client(sys.executable, 3.0)
     assert outcome.problems == []
     assert outcome.connections == 1
-    assert min(outcome.client.events, outcome.commands, outcome.pongs) > 100
+    assert min(outcome.client.events, outcome.commands, outcome.pongs) > 10
