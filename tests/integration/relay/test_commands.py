@@ -124,11 +124,12 @@ def test_the_next_publisher_starts_with_what_was_asked_for(bench: Bench) -> None
 
 def test_another_configuration_begins_anew(bench: Bench) -> None:
     """What was asked of publishers that were configured otherwise is forgotten."""
+    received = bench.sim.received
     with bench.session() as session:
         with bench.relay():
             wait_for(session, "hello_ok")
             session.update_strategy_optional(target_profit_pct=77.0)
+            received.wait_for(Configure, timeout=PATIENCE)
         with bench.relay(strategy=StrategyConfig(target_profit_pct=88.0)):
-            wait_for(session, "hello_ok")
-            configure = bench.sim.received.of(Configure)[-1]
+            configure = received.wait_for(Configure, timeout=PATIENCE)
             assert configure.strategy.target_profit_pct == 88.0
