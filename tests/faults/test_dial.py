@@ -18,6 +18,8 @@ from tests.faults.client import connect, make_client, wait_for
 from tests.faults.raw_server import Peer, RawServer, Script, drain, live
 from tests.faults.sockets import black_hole
 
+pytestmark = pytest.mark.slow
+
 Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 
 

@@ -15,6 +15,8 @@ from tests.faults.processes import running
 from tests.faults.raw_server import Peer, RawServer
 from tests.faults.wire import CLOSE, Frame
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_program_that_ends_is_not_held_up(way: str) -> None:

@@ -6,11 +6,14 @@ import json
 import ssl
 from pathlib import Path
 
+import pytest
 import trustme
 
 from tests.faults.processes import running
 from tests.faults.raw_server import Peer, RawServer, answer
 from tests.faults.wire import event
+
+pytestmark = pytest.mark.slow
 
 
 def _answer_ping(peer: Peer) -> None:

@@ -30,6 +30,8 @@ from tests.faults.wire import (
     pnl_frame,
 )
 
+pytestmark = pytest.mark.slow
+
 EXBIBYTE = 1 << 60
 
 
@@ -253,7 +255,6 @@ def test_a_flood_of_nonsense_is_kept_in_bounded_memory() -> None:
         assert _next_event(connection) == 3
 
 
-@pytest.mark.slow
 def test_a_flood_that_nobody_takes_is_kept_in_bounded_memory() -> None:
     """200,000 pnl updates cost a ring of 1,024 and no more, and are counted exactly."""
     number = 200_000
@@ -336,7 +337,6 @@ def test_an_unasked_pong_is_ignored() -> None:
         assert _next_event(connection) == 1
 
 
-@pytest.mark.slow
 def test_a_ping_flood_without_reading_is_bounded_and_its_last_ping_answered() -> None:
     """Pongs that cannot be sent are not heaped up; the newest ping is answered."""
     number = 100_000
@@ -370,7 +370,6 @@ def test_a_ping_flood_without_reading_is_bounded_and_its_last_ping_answered() ->
     assert len(pongs) == len(set(pongs)) < number
 
 
-@pytest.mark.slow
 def test_a_peer_that_takes_no_pongs_is_given_up() -> None:
     """If the socket stays full of pongs for 5 seconds, the connection is lost."""
     late = Deadline(10.0)

@@ -18,6 +18,8 @@ from tests.faults.client import CONFIGURE, connect, wait_for
 from tests.faults.raw_server import Peer, RawServer, live
 from tests.faults.wire import event, event_number, frame, hello_frame
 
+pytestmark = pytest.mark.slow
+
 Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 
 WALLET = CONFIGURE.wallet_pubkeys[0]
@@ -162,7 +164,6 @@ def test_one_deadline_covers_every_stage(contexts: Contexts) -> None:
     assert not late.has_passed()
 
 
-@pytest.mark.slow
 def test_a_slow_network_costs_time_only(sim: SimServer, proxy: ChaosProxy) -> None:
     """Throttled to small packets, every event still arrives in order."""
     proxy.to_client.most, proxy.to_client.pause = 64, 0.001
@@ -213,7 +214,6 @@ def test_spoilt_bytes_under_tls_are_noticed(contexts: Contexts) -> None:
         assert event_number(wait_for(connection, "pong")) == 2
 
 
-@pytest.mark.slow
 def test_accept_and_close_is_not_hammered(proxy: ChaosProxy) -> None:
     """A server that hangs up at once is tried with growing delays, until it stays."""
     with _through(proxy) as connection:
@@ -287,7 +287,6 @@ def test_bytes_that_vanish_on_their_way_to_the_server_are_no_death(
         assert connection.state == "live"
 
 
-@pytest.mark.slow
 def test_a_flow_that_stops_is_a_dead_peer_within_seconds(proxy: ChaosProxy) -> None:
     """With a position open and its frames flowing, 5 seconds of silence reconnect."""
     with _through(proxy) as connection:
@@ -303,7 +302,6 @@ def test_a_flow_that_stops_is_a_dead_peer_within_seconds(proxy: ChaosProxy) -> N
         wait_for(connection, "connected", timeout=10)
 
 
-@pytest.mark.slow
 def test_an_idle_peer_that_is_dead_is_replaced() -> None:
     """Without a flow, a peer that answers no ping is replaced 10 s after stale."""
 

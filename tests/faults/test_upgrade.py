@@ -20,6 +20,8 @@ from tests.faults.memory import bounded_memory
 from tests.faults.raw_server import Peer, RawServer, Script, drain, live
 from tests.faults.wire import hello_frame, upgrade_answer
 
+pytestmark = pytest.mark.slow
+
 
 def _refuse(status: int, *headers: str, body: str = "") -> Script:
     lines = [f"HTTP/1.1 {status} No", f"Content-Length: {len(body)}", *headers]
@@ -339,7 +341,6 @@ def test_talk_without_hello_is_bounded(
     assert not late.has_passed()
 
 
-@pytest.mark.slow
 def test_a_refused_reconnect_is_reported_and_tried_again() -> None:
     """Once live, a 403 is told in disconnected, and the stream comes back."""
     cut = threading.Event()

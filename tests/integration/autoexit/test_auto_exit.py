@@ -22,6 +22,8 @@ from lasersell.protocol.strategy import StrategyConfig
 from lasersell.sim import SubmissionFault
 from tests.integration.autoexit.bench import FAST, Bench
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_signal_becomes_a_landed_sale(bench: Bench) -> None:
     """The whole position is sold once, and each step is reported in order."""
@@ -136,7 +138,6 @@ def test_what_is_not_seen_is_sent_again_unchanged(bench: Bench) -> None:
     assert len(bench.sales()) == 1
 
 
-@pytest.mark.slow
 def test_what_expired_is_replaced(bench: Bench, tmp_path: Path) -> None:
     """Only when the block hash is too old does another transaction take its place."""
     bench.buy(profits_pct=[0, 10])
@@ -339,7 +340,6 @@ def test_closing_finishes_what_is_under_way(bench: Bench) -> None:
     bench.steps.wait_for("ended", outcome="sold")
 
 
-@pytest.mark.slow
 def test_closing_has_a_bound(bench: Bench, tmp_path: Path) -> None:
     """What does not land in time is left to the next run, which finds out."""
     bench.buy(profits_pct=[0, 10])
@@ -360,7 +360,6 @@ def test_closing_has_a_bound(bench: Bench, tmp_path: Path) -> None:
         assert [sale.outcome for sale in reader.sales()] == ["sold"]
 
 
-@pytest.mark.slow
 def test_a_restart_asks_for_what_failed(bench: Bench, tmp_path: Path) -> None:
     """An exit that was given up is tried again by the next run."""
     bench.buy(profits_pct=[0, 10])

@@ -18,6 +18,8 @@ from lasersell.sim import SubmissionFault
 from lasersell.sim.solana import made_up_key
 from tests.integration.autoexit.bench import FAST, Bench
 
+pytestmark = pytest.mark.slow
+
 LEADER = made_up_key("leader")
 SPENT = 50_000_000
 

@@ -13,6 +13,8 @@ from lasersell.protocol.strategy import StrategyConfig, TakeProfitLevel
 from lasersell.sim import Call
 from tests.integration.autoexit.bench import FAST, Bench
 
+pytestmark = pytest.mark.slow
+
 LADDER = StrategyConfig(
     take_profit_levels=[
         TakeProfitLevel(profit_pct=10, sell_pct=25),
@@ -49,7 +51,6 @@ def test_each_level_is_sold_once(bench: Bench, tmp_path: Path) -> None:
         ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("position_ids", ["kept", "renewed"])
 @pytest.mark.parametrize("exit_state", ["kept", "forgotten"])
 def test_each_level_is_sold_once_over_reconnects(
@@ -82,7 +83,6 @@ def wait_for_opening(bench: Bench, count: int) -> None:
     bench.sim.wait_until(lambda: len(bench.sim.sent.of(PositionOpened)) >= count)
 
 
-@pytest.mark.slow
 def test_each_level_is_sold_once_over_restarts(bench: Bench, tmp_path: Path) -> None:
     """The journal knows the levels that an earlier run sold."""
     holding = bench.buy(tokens=TOKENS)

@@ -24,6 +24,8 @@ from tests.faults.wire import close_frame, error_frame
 from tests.integration.cli.terminal import API_KEY, WALLET
 from tests.integration.sim.foreign import OTHER
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., Result]
 
 STREAM_CHECKS = [
@@ -179,7 +181,6 @@ def _look_at_tls(authority: trustme.CA) -> Finding:
             return list(examination.look_at_road())[-1]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("hello", ["first", "after_configure"])
 def test_an_unregistered_wallet_is_named(
     run: Run, server: SimServer, hello: examine.Level
@@ -216,7 +217,6 @@ def test_a_held_lock_ends_it_before_the_stream(run: Run, server: SimServer) -> N
     assert result.exit_code == 6
 
 
-@pytest.mark.slow
 def test_force_looks_beside_a_held_lock(run: Run, server: SimServer) -> None:
     """Who asks for it gets a second stream."""
     with hold(API_KEY):
@@ -235,7 +235,6 @@ def test_the_lock_is_held_while_it_streams(server: SimServer) -> None:
             hold(API_KEY)
 
 
-@pytest.mark.slow
 def test_the_lock_is_let_go_of(run: Run, server: SimServer) -> None:
     """Afterwards another process may stream."""
     run(*examined(server, "--wallet", WALLET))
@@ -257,7 +256,6 @@ def test_a_server_without_websockets_is_named(run: Run) -> None:
     assert result.exit_code == 4
 
 
-@pytest.mark.slow
 def test_a_server_that_never_greets_is_named(run: Run, server: SimServer) -> None:
     """The upgrade is ok, the handshake is not, and it takes no longer than it may."""
     server.change_options(hello="never")
@@ -268,7 +266,6 @@ def test_a_server_that_never_greets_is_named(run: Run, server: SimServer) -> Non
     assert result.exit_code == 4
 
 
-@pytest.mark.slow
 def test_a_server_that_does_not_answer_pings_is_named(run: Run) -> None:
     """The handshake is ok, and what cannot be measured is a failure."""
     with RawServer(live) as server:
@@ -303,7 +300,6 @@ def test_a_server_that_hangs_up_is_named(run: Run) -> None:
     assert result.exit_code == 4
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "check", "exit_code"),
     [("unauthorized", "API key", 3), ("capacity_exceeded", "handshake", 4)],
@@ -321,7 +317,6 @@ def test_a_rejection_after_the_greeting_is_named(
     assert result.exit_code == exit_code
 
 
-@pytest.mark.slow
 def test_what_a_server_says_does_nothing_to_the_terminal(run: Run) -> None:
     """Its words are shown, and its escape sequences are not."""
     with RawServer(answer(error_frame("odd", "\x1b[2J"))) as server:
@@ -392,7 +387,6 @@ def test_a_slow_server_is_a_warning(
     )
 
 
-@pytest.mark.slow
 def test_too_many_wallets_are_named(run: Run, server: SimServer) -> None:
     """The limits of the session are compared with what is asked for."""
     server.change_options(
@@ -403,7 +397,6 @@ def test_too_many_wallets_are_named(run: Run, server: SimServer) -> None:
     assert result.exit_code == 1
 
 
-@pytest.mark.slow
 def test_an_api_and_a_node_that_are_away_are_named(run: Run, server: SimServer) -> None:
     """Neither hides the other, and the stream is looked at all the same."""
     away = "http://127.0.0.1:1"

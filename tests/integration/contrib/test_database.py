@@ -15,6 +15,8 @@ from lasersell.session.exclusive import DIRECTORY_VARIABLE
 from tests.integration.contrib.postgres import own_postgres
 from tests.integration.contrib.servers import ROOT
 
+pytestmark = pytest.mark.slow
+
 MANY = 10_000
 SOME = 300
 
@@ -64,7 +66,6 @@ def test_each_callback_closes_its_connection(tmp_path: Path) -> None:
     check_sqlite(SOME, tmp_path)
 
 
-@pytest.mark.slow
 def test_a_connection_may_be_kept(tmp_path: Path) -> None:
     """With CONN_MAX_AGE one connection serves all callbacks, and is closed with the worker."""
     report = call_back(SOME, sqlite(tmp_path, CONN_MAX_AGE=None), tmp_path)
@@ -72,14 +73,12 @@ def test_a_connection_may_be_kept(tmp_path: Path) -> None:
     assert report["connected_meanwhile"]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_many_callbacks_on_sqlite(tmp_path: Path) -> None:
     """Ten thousand callbacks leave no connection to SQLite behind."""
     check_sqlite(MANY, tmp_path)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("number", "max_age"), [(SOME, 0), (MANY, 1)])
 def test_many_callbacks_on_postgresql(

@@ -13,6 +13,8 @@ from lasersell.sim import SimServer
 from tests.integration.contrib.servers import SITE, Home, Server
 from tests.integration.contrib.site.notes import WALLET
 
+pytestmark = pytest.mark.slow
+
 WORKERS = 4
 TAKEOVER_SEC = 3.0
 STOP_SEC = 3.0
@@ -84,7 +86,6 @@ def test_one_worker_leads(home: Home, sim: SimServer) -> None:
         live_through(home, sim, server)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("application", "worker_class", "preload"), sorted(REST))
 def test_every_other_combination(

@@ -17,6 +17,8 @@ from lasersell.protocol.strategy import StrategyConfig, TakeProfitLevel
 from lasersell.sim import SimServer
 from tests.integration.session.helpers import WALLET, open_session, until
 
+pytestmark = pytest.mark.slow
+
 STRATEGY = StrategyConfig(
     target_profit_pct=8.0, stop_loss_pct=4.0, trailing_stop_pct=2.0
 )

@@ -14,8 +14,9 @@ from tests.integration.session.helpers import (
     until,
 )
 
+pytestmark = pytest.mark.slow
 
-@pytest.mark.slow
+
 def test_a_recorder_sees_every_profit(sim: SimServer) -> None:
     """Also those that the lane dropped, and those from before a reconnect."""
     holding = sim.buy(WALLET, profits_pct=range(30))

@@ -25,6 +25,8 @@ from tests.integration.session.helpers import (
 )
 from tests.unit.session.frames import balance, closed, exit_signal, opened, pnl
 
+pytestmark = pytest.mark.slow
+
 
 def _names(events: list[StreamEvent]) -> list[tuple[str, str | None]]:
     """Return the types of the high events, each with the account it is about."""
@@ -112,7 +114,6 @@ def test_low_events_come_before_the_end_of_their_connection(sim: SimServer) -> N
         assert types == ["position_opened", *["pnl_update"] * 5, "disconnected"]
 
 
-@pytest.mark.slow
 def test_a_refused_reconnect_is_a_disconnected_of_its_own(sim: SimServer) -> None:
     """Between the end of one connection and the beginning of the next."""
     with open_session(sim) as session:

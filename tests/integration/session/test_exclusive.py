@@ -22,6 +22,8 @@ from lasersell.sim import DEFAULT_LIMITS, SimServer
 from lasersell.stream.client import StreamClient
 from lasersell.stream.options import StreamConfigure
 
+pytestmark = pytest.mark.slow
+
 KEY = "sk-made-up-for-tests-7f3a"
 WALLET = "AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9"
 CONFIGURE = StreamConfigure([WALLET], StrategyConfig(target_profit_pct=5.0))
@@ -172,7 +174,6 @@ def test_a_standby_connects_when_the_session_closes(
     assert "standing by" in caplog.text
 
 
-@pytest.mark.slow
 def test_a_standby_process_takes_over_from_one_that_is_killed(
     strict_sim: SimServer,
 ) -> None:

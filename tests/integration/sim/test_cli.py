@@ -10,6 +10,8 @@ import pytest
 
 from tests.integration.sim.foreign import OTHER, WALLET, Foreign
 
+pytestmark = pytest.mark.slow
+
 _COMMAND = [sys.executable, "-c", "from lasersell.cli.main import main; main()", "sim"]
 
 
@@ -65,7 +67,6 @@ def test_only_the_named_wallet_and_key_are_accepted(
     client.hang_up()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_ends_when_it_is_told_to(
     program: subprocess.Popen[str], number: signal.Signals
@@ -78,7 +79,6 @@ def test_it_ends_when_it_is_told_to(
     assert program.returncode == 0
 
 
-@pytest.mark.slow
 def test_a_port_that_is_taken_is_one_line(program: subprocess.Popen[str]) -> None:
     """A second server on the same port says so and exits with 2."""
     port = _url(program).split(":")[2].split("/")[0]

@@ -54,6 +54,8 @@ from lasersell.stream.options import StreamConfigure
 from tests.unit.exits.trades import build, table, transfer
 from tests.unit.sim.test_transactions import every_market
 
+pytestmark = pytest.mark.slow
+
 KEY = WalletKey(Keypair.from_seed(bytes([1]) * 32))
 PATIENCE = 10.0
 
@@ -115,7 +117,6 @@ def sale_of(holding: Holding, tokens: int | None = None) -> BuildSellTxRequest:
 # From the signal to the close
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("lookup_tables", [False, True])
 @pytest.mark.parametrize(("market_type", "quote"), every_market())
 def test_a_signal_is_signed_lands_and_closes_its_position(
@@ -300,7 +301,6 @@ def test_an_old_block_hash_expires(desk: Desk) -> None:
     assert desk.sim.ledger.sales() == ()
 
 
-@pytest.mark.slow
 def test_a_transaction_expires_for_certain(desk: Desk) -> None:
     """Seen good, then bad, and not landed: the client may build another one."""
     signed = desk.signed(desk.sim.buy(KEY.pubkey))

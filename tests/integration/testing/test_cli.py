@@ -9,12 +9,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from lasersell.cli.group import group
 from lasersell.protocol.client import Configure
 from lasersell.sim import ManualClock, SimServer
 from tests.integration.sim.foreign import WALLET, Foreign
+
+pytestmark = pytest.mark.slow
 
 _COMMAND = [sys.executable, "-c", "from lasersell.cli.main import main; main()"]
 

@@ -17,6 +17,8 @@ from lasersell.session.session import StreamSession
 from lasersell.sim import Upgrade
 from lasersell.testing import Script
 
+pytestmark = pytest.mark.slow
+
 Break = Callable[[Script], Script]
 
 

@@ -23,6 +23,8 @@ from tests.faults.certificates import client_context, server_context
 from tests.faults.raw_server import Peer, RawServer, live
 from tests.integration.sim.foreign import WALLET, Foreign
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -214,7 +216,6 @@ def test_a_server_behind_tls_is_recorded(path: Path) -> None:
     assert _types(_only(path).texts("server")) == ["hello_ok"]
 
 
-@pytest.mark.slow
 def test_a_server_that_does_not_end_its_tls_is_left_all_the_same(path: Path) -> None:
     """It is given a second, and then nothing of the connection stays open."""
 
