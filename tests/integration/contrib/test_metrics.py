@@ -81,10 +81,11 @@ def test_exit_signals_are_counted_by_reason(
 ) -> None:
     """With their age; a replacement is not one more exit."""
     sim.change_options(refresh_after_ms=100)
-    sim.buy(WALLET, profits_pct=[6.0])
     strategy = StrategyConfig(target_profit_pct=5.0)
     with open_session(sim, strategy=strategy) as session:
         collector.add(session)
+        # Not before: the first signal could come before anybody counts.
+        sim.buy(WALLET, profits_pct=[6.0])
         until(session, lambda event: event.exit_attempt == 2)
         sim.wait_until(
             lambda: (

@@ -64,7 +64,7 @@ def test_only_what_is_named_of_a_strategy_is_changed(bench: Bench) -> None:
 
 def test_an_error_of_the_publisher_is_raised_at_the_subscriber(bench: Bench) -> None:
     """A command that the publisher's session refuses raises what it raised there."""
-    with bench.relay(), bench.session() as session:
+    with bench.session() as session, bench.relay():
         wait_for(session, "hello_ok")
         wallets = [WALLET] * 11
         with pytest.raises(ConfigurationError, match="wallets"):

@@ -155,7 +155,7 @@ def test_a_session_that_is_dropped_ends_and_says_so(redis_server: RedisServer) -
 
 def test_a_session_cannot_be_used_in_a_forked_child(bench: Bench) -> None:
     """The child is told to connect again, and the parent's session goes on."""
-    with bench.relay(), bench.session() as session:
+    with bench.session() as session, bench.relay():
         wait_for(session, "hello_ok")
 
         def use() -> dict[str, Any]:

@@ -56,7 +56,12 @@ def open_session(
     configure: dict[str, Any] | None = None,
     **options: Any,
 ) -> Iterator[StreamSession]:
-    """Open a session of the first wallet; rejections are not waited for."""
+    """
+    Open a session of the first wallet; rejections are not waited for.
+
+    Nor is the grace of a deadline that had passed before its position was first seen:
+    on a slow machine any short one may have.
+    """
     with StreamSession.connect(
         make_client(server, **(client or {})),
         StreamConfigure(
@@ -67,7 +72,12 @@ def open_session(
                 **(configure or {}),
             }
         ),
-        **{"timeout": PATIENCE, "wait_configured": 0, **options},
+        **{
+            "timeout": PATIENCE,
+            "wait_configured": 0,
+            "deadline_grace_sec": 0.0,
+            **options,
+        },
     ) as session:
         yield session
 
