@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import websocket
 
-from tests.programs import PATIENCE, Program
+from tests.patience import PATIENCE
+from tests.programs import Program
 
 __all__ = ["Page", "open_page"]
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import attrs
 
+from tests.patience import PATIENCE
+
 __all__ = ["Interpreter", "find_interpreters", "pip_problem"]
 
 _PROBE = (
     "import platform as p; print(p.python_implementation() + ' ' + p.python_version())"
 )
-_PATIENCE = 10.0
 
 
 @attrs.frozen(order=True)
@@ -57,7 +58,7 @@ def _probe(path: Path) -> Interpreter | None:
             check=False,
             capture_output=True,
             text=True,
-            timeout=_PATIENCE,
+            timeout=PATIENCE,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

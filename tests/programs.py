@@ -9,11 +9,9 @@ import threading
 
 from lasersell._clock import Deadline
 from lasersell._threads import start_thread
+from tests.patience import PATIENCE
 
-__all__ = ["PATIENCE", "Program"]
-
-PATIENCE = 20.0
-"""Seconds after which a program has failed to do what was waited for."""
+__all__ = ["Program"]
 
 
 class Program:

@@ -9,6 +9,7 @@ from typing import Any
 from lasersell.protocol.strategy import StrategyConfig
 from lasersell.stream.client import StreamClient, StreamConnection
 from lasersell.stream.options import StreamConfigure
+from tests.patience import PATIENCE
 
 __all__ = ["CONFIGURE", "KEY", "connect", "make_client", "stream_socket", "wait_for"]
 
@@ -17,7 +18,6 @@ CONFIGURE = StreamConfigure(
     wallet_pubkeys=["AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9"],
     strategy=StrategyConfig(target_profit_pct=5.0),
 )
-PATIENCE = 5.0
 
 
 def make_client(

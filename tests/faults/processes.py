@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE
+
 __all__ = ["run_in_fork", "running"]
 
 _ROOT = Path(__file__).parents[2]
-_PATIENCE = 10.0
 
 
 def run_in_fork(report: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def running(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             try:
-                process.wait(_PATIENCE)
+                process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise

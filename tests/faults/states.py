@@ -29,12 +29,12 @@ from tests.faults.client import CONFIGURE, connect
 from tests.faults.raw_server import Peer, RawServer, drain, live
 from tests.faults.sockets import black_hole
 from tests.faults.wire import event, hello_frame, pnl_frame
+from tests.patience import PATIENCE
 
 __all__ = ["STATES", "State", "write_until_stuck"]
 
 State = Callable[[], AbstractContextManager[StreamConnection]]
 
-PATIENCE = 5.0
 _MANY_WALLETS = (WatchWallet(pubkey=CONFIGURE.wallet_pubkeys[0]),) * 2000
 _LONG_CONFIGURE = attrs.evolve(CONFIGURE, watch_wallets=_MANY_WALLETS)
 

@@ -19,7 +19,8 @@ from lasersell._threads import start_thread
 from lasersell.exits.journal_report import JournalReader
 from lasersell.protocol.server import ExitSignalWithTx
 from lasersell.sim import Call, Holding, SimServer, Submission, SubmissionFault
-from tests.integration.autoexit.daemon import PATIENCE, Daemon, DaemonHome
+from tests.integration.autoexit.daemon import Daemon, DaemonHome
+from tests.patience import PATIENCE
 
 POINTS = int(os.environ.get("LASERSELL_KILL_POINTS", "10"))
 """How many random kill points are tried; `make stress` sets more."""

@@ -7,6 +7,8 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 
+from tests.patience import PATIENCE
+
 __all__ = ["under_load"]
 
 WRITERS = 4
@@ -14,7 +16,6 @@ PAUSE = 0.004
 """Longest pause of a writer between two commands, in seconds."""
 PADDING = 300
 """Most bytes by which a command is made longer."""
-_PATIENCE = 20.0
 
 
 @contextlib.contextmanager
@@ -66,5 +67,5 @@ def under_load(
     finally:
         stopping.set()
         for thread in threads:
-            thread.join(_PATIENCE)
+            thread.join(PATIENCE)
             assert not thread.is_alive(), f"{thread.name} did not end"

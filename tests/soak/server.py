@@ -18,6 +18,8 @@ from typing import Any
 
 from aiohttp import WSMessage, WSMsgType, web
 
+from tests.patience import PATIENCE
+
 __all__ = ["SoakServer"]
 
 WALLET = "AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9"
@@ -32,7 +34,6 @@ PAUSE = 0.008
 """Longest pause between two bursts, in seconds."""
 PADDING = 500
 """Most bytes by which an event is made longer."""
-_PATIENCE = 10.0
 
 
 class SoakServer:
@@ -62,12 +63,12 @@ class SoakServer:
 
     def __enter__(self) -> SoakServer:
         self._thread.start()
-        assert self._ready.wait(_PATIENCE), "the server did not start"
+        assert self._ready.wait(PATIENCE), "the server did not start"
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stopping.set)
-        self._thread.join(_PATIENCE)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive(), "the server did not end"
 
     def _run(self) -> None:

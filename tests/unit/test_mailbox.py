@@ -11,8 +11,7 @@ import pytest
 
 from lasersell._clock import SYSTEM_CLOCK, Deadline
 from lasersell._mailbox import Doorbell, Mailbox
-
-_PATIENCE = 5.0
+from tests.patience import PATIENCE
 
 
 def _in_a_handler_of(seconds: float) -> None:
@@ -38,7 +37,7 @@ def former_handler() -> Iterator[None]:
     # A signal that is still to come would meet the default, and end the run.
     for thread in threading.enumerate():
         if isinstance(thread, threading.Timer):
-            thread.join(_PATIENCE)
+            thread.join(PATIENCE)
     signal.signal(signal.SIGUSR1, former)
 
 
@@ -49,7 +48,7 @@ def test_a_ring_wakes_the_waiting_thread() -> None:
     thread = threading.Thread(target=lambda: woken.append(bell.wait(None)))
     thread.start()
     bell.ring()
-    thread.join(_PATIENCE)
+    thread.join(PATIENCE)
     assert woken == [True]
     assert not bell.wait(0)
 
@@ -90,7 +89,7 @@ def test_a_wait_ends_though_a_signal_handler_outlasts_it() -> None:
             assert not wait(0.03)
         except queue.Empty:
             pass
-        assert SYSTEM_CLOCK.monotonic() - before < _PATIENCE
+        assert SYSTEM_CLOCK.monotonic() - before < PATIENCE
 
 
 @pytest.mark.usefixtures("former_handler")
@@ -101,7 +100,7 @@ def test_a_signal_handler_may_put() -> None:
     main = threading.main_thread().ident
     assert main is not None
     threading.Timer(0.01, signal.pthread_kill, (main, signal.SIGUSR1)).start()
-    assert mailbox.get(_PATIENCE) == "from the handler"
+    assert mailbox.get(PATIENCE) == "from the handler"
 
 
 def test_items_come_in_order() -> None:
@@ -120,7 +119,7 @@ def test_no_item_is_slept_through() -> None:
     taken: list[int] = []
 
     def receive() -> None:
-        taken.extend(mailbox.get(_PATIENCE) for _ in range(4000))
+        taken.extend(mailbox.get(PATIENCE) for _ in range(4000))
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
@@ -129,7 +128,7 @@ def test_no_item_is_slept_through() -> None:
         thread.start()
         for number in range(4000):
             mailbox.put(number)
-        thread.join(_PATIENCE)
+        thread.join(PATIENCE)
     finally:
         sys.setswitchinterval(interval)
     assert taken == list(range(4000))

@@ -9,7 +9,8 @@ from lasersell.relay import Relay, RelayPolicy
 from lasersell.relay.keys import Keys
 from lasersell.relay.lease import Lease
 from lasersell.relay.link import RedisLink
-from tests.integration.relay.bench import PATIENCE, Bench, until, wait_for
+from tests.integration.relay.bench import Bench, until, wait_for
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 

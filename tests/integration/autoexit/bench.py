@@ -25,10 +25,10 @@ from lasersell.sim import Call, Holding, SimServer, Submission
 from lasersell.sim.ledger import Trade
 from lasersell.stream.client import StreamClient
 from lasersell.stream.options import StreamConfigure
+from tests.patience import PATIENCE
 
 __all__ = ["FAST", "Bench", "Steps", "sales"]
 
-PATIENCE = 15.0
 
 FAST = AutoExitSettings(
     ask_timeout=1.0, resend_interval=0.1, look_interval=0.05, blockhash_lifetime=60.0

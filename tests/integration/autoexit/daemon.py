@@ -12,10 +12,9 @@ from pathlib import Path
 from solders.keypair import Keypair
 
 from lasersell.sim import SimServer
-from tests.programs import PATIENCE
 from tests.programs import Program as Daemon
 
-__all__ = ["API_KEY", "PATIENCE", "Daemon", "DaemonHome"]
+__all__ = ["API_KEY", "Daemon", "DaemonHome"]
 
 API_KEY = "sk-made-up-for-tests-7f3a"
 

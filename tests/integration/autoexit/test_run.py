@@ -23,7 +23,8 @@ from lasersell.cli.codes import (
 )
 from lasersell.sim import DEFAULT_LIMITS, SimServer
 from tests.integration.autoexit.bench import Bench, sales
-from tests.integration.autoexit.daemon import API_KEY, PATIENCE, Daemon, DaemonHome
+from tests.integration.autoexit.daemon import API_KEY, Daemon, DaemonHome
+from tests.patience import PATIENCE
 
 # Each starts the real daemon, most of them two or three times.
 pytestmark = pytest.mark.slow

@@ -14,11 +14,12 @@ import pytest
 
 from lasersell._clock import Deadline
 
-__all__ = ["API_KEY", "WALLET", "Terminal", "needs_tmux", "program"]
+__all__ = ["API_KEY", "PATIENCE", "WALLET", "Terminal", "needs_tmux", "program"]
 
 API_KEY = "sk-made-up-for-tests-7f3a"
 WALLET = "AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9"
 PATIENCE = 30.0
+"""Seconds that only a failing test waits; Python is started in the terminal."""
 _LOOK_SEC = 0.1
 
 needs_tmux = pytest.mark.skipif(

@@ -20,8 +20,8 @@ from lasersell.sim import SimServer
 from lasersell.stream.client import StreamClient
 from lasersell.stream.options import StreamConfigure
 from tests.integration.cli.terminal import API_KEY, WALLET
+from tests.patience import PATIENCE
 
-PATIENCE = 10.0
 CONFIGURE = StreamConfigure(
     [WALLET], StrategyConfig(target_profit_pct=900.0), deadline_timeout_sec=600
 )

@@ -15,11 +15,9 @@ from solders.keypair import Keypair
 from lasersell.exits.config import load_config
 from lasersell.session.exclusive import hold
 from lasersell.sim import SimServer
-from tests.integration.cli.terminal import API_KEY, WALLET, program
+from tests.integration.cli.terminal import API_KEY, PATIENCE, WALLET, program
 
 Run = Callable[..., Result]
-
-PATIENCE = 30.0
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from lasersell.session.exclusive import DIRECTORY_VARIABLE, hold
 from lasersell.sim import SimServer
 from tests.integration.cli.terminal import (
     API_KEY,
+    PATIENCE,
     WALLET,
     Terminal,
     needs_tmux,
@@ -29,8 +30,6 @@ from tests.integration.cli.terminal import (
 )
 
 Run = Callable[..., Result]
-
-PATIENCE = 30.0
 
 
 def in_a_terminal(test: Callable[..., None]) -> Callable[..., None]:
@@ -73,7 +72,7 @@ def test_an_exit_is_asked_for_and_arrives(
     server.buy(WALLET)
     second = server.buy(WALLET)
     terminal.type(watch("--deadline", "600"))
-    screen = terminal.wait_for_text("● live", "▸ SIM1", "SIM2", "9m5")
+    screen = terminal.wait_for_text("● live", "▸ SIM1", "SIM2", "9m")
     assert "2 positions, 1 wallet" in screen
     terminal.press("Down")
     terminal.wait_for_text("▸ SIM2")

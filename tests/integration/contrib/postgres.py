@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.programs import PATIENCE
+from tests.patience import PATIENCE
 
 __all__ = ["own_postgres"]
 

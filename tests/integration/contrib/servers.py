@@ -20,9 +20,10 @@ from lasersell._clock import SYSTEM_CLOCK, Deadline
 from lasersell.session.exclusive import DIRECTORY_VARIABLE
 from lasersell.sim import SimServer
 from tests.integration.contrib.site.notes import NOTES_VARIABLE
-from tests.programs import PATIENCE, Program
+from tests.patience import PATIENCE
+from tests.programs import Program
 
-__all__ = ["PATIENCE", "SITE", "Home", "NoteBox", "Server"]
+__all__ = ["SITE", "Home", "NoteBox", "Server"]
 
 API_KEY = "sk-made-up-for-tests-7f3a"
 ROOT = Path(__file__).parents[3]

@@ -19,8 +19,8 @@ from lasersell.session.exclusive import DIRECTORY_VARIABLE
 from lasersell.sim import SimServer
 from tests.integration.contrib.django_here import set_up
 from tests.integration.contrib.site.notes import WALLET
+from tests.patience import PATIENCE
 
-PATIENCE = 20.0
 TABLES: dict[str, Any] = {
     "configure": {"wallet_pubkeys": [WALLET]},
     "strategy": {"target_profit_pct": 5.0},

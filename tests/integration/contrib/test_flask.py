@@ -17,8 +17,7 @@ from lasersell.errors import ConfigurationError
 from lasersell.session.exclusive import DIRECTORY_VARIABLE
 from lasersell.sim import SimServer
 from tests.integration.contrib.site.notes import WALLET
-
-PATIENCE = 20.0
+from tests.patience import PATIENCE
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from IPython.core.events import EventManager, available_events
 from lasersell.contrib.jupyter.live import LiveView, _Line
 from lasersell.session.session import StreamSession
 from lasersell.sim import SimServer
-from tests.integration.session.helpers import PATIENCE, WALLET, open_session, until
+from tests.integration.session.helpers import WALLET, open_session, until
+from tests.patience import PATIENCE
 
 
 class Shell:

@@ -17,7 +17,6 @@ from lasersell.protocol.strategy import StrategyConfig
 from lasersell.sim import SimServer
 from lasersell.stream.options import StreamConfigure
 from tests.integration.session.helpers import (
-    PATIENCE,
     STRATEGY,
     WALLET,
     make_client,
@@ -25,6 +24,7 @@ from tests.integration.session.helpers import (
     open_session,
     until,
 )
+from tests.patience import PATIENCE
 
 _ROOT = Path(__file__).parents[3]
 Values = dict[str, float]

@@ -7,12 +7,12 @@ from lasersell.errors import ConfigurationError
 from lasersell.protocol.strategy import StrategyConfig
 from lasersell.sim import SimServer
 from tests.integration.session.helpers import (
-    PATIENCE,
     WALLET,
     offline,
     open_session,
     until,
 )
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 

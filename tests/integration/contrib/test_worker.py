@@ -29,8 +29,7 @@ from lasersell.sim import SimServer
 from lasersell.sim.admission import Upgrade
 from tests.faults.processes import run_in_fork
 from tests.integration.contrib.site.notes import WALLET
-
-PATIENCE = 20.0
+from tests.patience import PATIENCE
 
 Make = Callable[..., "Candidate"]
 

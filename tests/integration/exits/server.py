@@ -15,10 +15,9 @@ from typing import Any
 
 import attrs
 
-__all__ = ["Answer", "Request", "Server", "running"]
+from tests.patience import PATIENCE
 
-PATIENCE = 10.0
-"""Seconds that a test waits for what should come at once."""
+__all__ = ["Answer", "Request", "Server", "running"]
 
 
 @attrs.frozen

@@ -14,12 +14,11 @@ from lasersell.sim import Holding, SimServer
 from lasersell.stream.client import StreamClient
 from lasersell.stream.options import StreamConfigure
 from tests.integration.relay.redis_server import RedisServer
+from tests.patience import PATIENCE
 from tests.unit.session.frames import WALLET
 
-__all__ = ["PATIENCE", "Bench", "until", "wait_for"]
+__all__ = ["Bench", "until", "wait_for"]
 
-PATIENCE = 20.0
-"""Seconds that only a failing test waits."""
 STRATEGY = StrategyConfig(target_profit_pct=500.0)
 """One that triggers only where a test wants it to."""
 

@@ -16,10 +16,9 @@ import pytest
 import redis
 
 from lasersell._clock import Deadline
+from tests.patience import PATIENCE
 
 __all__ = ["RedisServer", "free_port", "running_redis"]
-
-PATIENCE = 20.0
 
 
 def free_port() -> int:

@@ -19,7 +19,8 @@ from lasersell.protocol.client import (
 )
 from lasersell.protocol.mirror import WatchWallet
 from lasersell.protocol.strategy import StrategyConfig
-from tests.integration.relay.bench import PATIENCE, Bench, until, wait_for
+from tests.integration.relay.bench import Bench, until, wait_for
+from tests.patience import PATIENCE
 from tests.unit.session.frames import OTHER_WALLET, WALLET
 
 MINE = StrategyConfig(target_profit_pct=42.0)

@@ -12,7 +12,8 @@ from lasersell._clock import Deadline
 from lasersell.relay import RelayEvent, RelaySession
 from lasersell.relay.keys import Keys
 from lasersell.session.events import StreamEvent
-from tests.integration.relay.bench import PATIENCE, Bench, until, wait_for
+from tests.integration.relay.bench import Bench, until, wait_for
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 

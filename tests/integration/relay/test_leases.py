@@ -8,8 +8,9 @@ from lasersell.relay.keys import Keys
 from lasersell.relay.lease import Lease
 from lasersell.relay.link import RedisLink
 from lasersell.relay.scripts import PUBLISH
-from tests.integration.relay.bench import PATIENCE, Bench, until, wait_for
+from tests.integration.relay.bench import Bench, until, wait_for
 from tests.integration.relay.redis_server import RedisServer
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 

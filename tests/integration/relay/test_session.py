@@ -12,8 +12,9 @@ from lasersell.relay import RelaySession
 from lasersell.relay.keys import Keys
 from lasersell.session.events import StreamEvent
 from tests.faults.processes import run_in_fork
-from tests.integration.relay.bench import PATIENCE, Bench, until, wait_for
+from tests.integration.relay.bench import Bench, until, wait_for
 from tests.integration.relay.redis_server import RedisServer
+from tests.patience import PATIENCE
 from tests.unit.session.frames import WALLET
 
 pytestmark = pytest.mark.slow

@@ -10,8 +10,9 @@ from lasersell.relay import Relay, RelayPolicy
 from lasersell.relay.keys import Keys
 from lasersell.relay.link import RedisLink
 from lasersell.relay.scripts import TRIM
-from tests.integration.relay.bench import PATIENCE, Bench, wait_for
+from tests.integration.relay.bench import Bench, wait_for
 from tests.integration.relay.redis_server import RedisServer
+from tests.patience import PATIENCE
 from tests.unit.session.frames import WALLET
 
 KEYS = Keys("default")

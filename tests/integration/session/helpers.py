@@ -17,12 +17,12 @@ from lasersell.session.session import StreamSession
 from lasersell.sim import SimServer
 from lasersell.stream.client import StreamClient
 from lasersell.stream.options import StreamConfigure
+from tests.patience import PATIENCE
 from tests.unit.session.frames import OTHER_WALLET, WALLET
 
 __all__ = [
     "LOW_TYPES",
     "OTHER_WALLET",
-    "PATIENCE",
     "STRATEGY",
     "WALLET",
     "drain",
@@ -34,8 +34,6 @@ __all__ = [
     "until",
 ]
 
-PATIENCE = 5.0
-"""Seconds that only a failing test waits."""
 STRATEGY = StrategyConfig(target_profit_pct=500.0)
 """One that does not trigger by itself in these tests."""
 LOW_TYPES = {PnlUpdate.type, LiquiditySnapshot.type, TradeTick.type, "undecodable"}

@@ -12,13 +12,13 @@ from lasersell.protocol.server import Pong
 from lasersell.session.events import CallbackError, StreamEvent
 from lasersell.sim import SimServer
 from tests.integration.session.helpers import (
-    PATIENCE,
     STRATEGY,
     WALLET,
     offline,
     open_session,
     until,
 )
+from tests.patience import PATIENCE
 from tests.unit.session.frames import opened
 
 

@@ -27,13 +27,13 @@ from lasersell.sim import SimServer
 from lasersell.sim.options import DEFAULT_LIMITS
 from tests.integration.session.helpers import (
     OTHER_WALLET,
-    PATIENCE,
     STRATEGY,
     WALLET,
     offline,
     open_session,
     until,
 )
+from tests.patience import PATIENCE
 from tests.unit.session.frames import opened
 
 OWN = StrategyConfig(stop_loss_pct=7.0)
@@ -215,6 +215,7 @@ def test_an_exit_that_is_not_answered_is_asked_for_three_times(sim: SimServer) -
         session.request_exit_signal("A")
         event = session.wait_for("exit_request_unanswered", timeout=PATIENCE)
         assert event.handle is handle
+        session.sender.ping().wait(PATIENCE)
         assert len(sim.received.of(RequestExitSignal)) == 3
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import queue
 import threading
 from typing import Any
 
@@ -15,7 +14,6 @@ from lasersell.session.positions import PositionHandle
 from lasersell.sim import SimServer
 from tests.integration.session.helpers import (
     OTHER_WALLET,
-    PATIENCE,
     STRATEGY,
     WALLET,
     drain,
@@ -24,6 +22,7 @@ from tests.integration.session.helpers import (
     open_session,
     until,
 )
+from tests.patience import PATIENCE
 from tests.unit.session.frames import opened
 
 
@@ -66,7 +65,7 @@ def test_a_deadline_fires_on_time(sim: SimServer) -> None:
         sim.buy(WALLET)
         _wait_for_ask(sim)
         took = SYSTEM_CLOCK.monotonic() - begin
-        assert 0.29 < took < 1.3
+        assert 0.29 < took < 3.0
 
 
 def test_a_deadline_asks_again_until_it_is_answered(sim: SimServer) -> None:
@@ -88,32 +87,32 @@ def test_a_watched_position_has_no_deadline(sim: SimServer) -> None:
 
 def test_a_closed_position_has_no_deadline(sim: SimServer) -> None:
     """One that was opened after it is asked for, it is not."""
-    with open_session(sim, deadline=0.1):
+    with open_session(sim, deadline=1.0):
         sold = sim.buy(WALLET)
-        kept = sim.buy(WALLET)
         sim.sell(sold)
+        kept = sim.buy(WALLET)
         assert _wait_for_ask(sim) == kept.token_account
         assert _asked(sim) == [kept.token_account]
 
 
 def test_the_successor_on_an_account_has_a_deadline_of_its_own(sim: SimServer) -> None:
     """It is asked for when its own time has passed, and not by its predecessor's."""
-    with open_session(sim, deadline=0.4) as session:
+    with open_session(sim, deadline=1.0) as session:
         first = sim.buy(WALLET)
         until(session, "position_opened")
         sim.sell(first)
         begin = SYSTEM_CLOCK.monotonic()
         sim.buy(WALLET, first.mint)
         _wait_for_ask(sim)
-        assert SYSTEM_CLOCK.monotonic() - begin > 0.39
+        assert SYSTEM_CLOCK.monotonic() - begin > 0.99
         assert _asked(sim) == [first.token_account]
 
 
 def test_nothing_is_asked_for_after_the_close(sim: SimServer) -> None:
     """The timer ends with the session; a second session on the server shows the time."""
     with (
-        open_session(sim, deadline=0.2) as control,
-        open_session(sim, deadline=0.2) as session,
+        open_session(sim, deadline=1.0) as control,
+        open_session(sim, deadline=1.0) as session,
     ):
         sim.send(_opened_now(1, "A"))
         until(session, "position_opened")
@@ -126,20 +125,21 @@ def test_nothing_is_asked_for_after_the_close(sim: SimServer) -> None:
         assert session_id != control.session_id
 
 
+@pytest.mark.slow
 def test_a_deadline_survives_reconnects(sim: SimServer) -> None:
     """Each gives the position a new id, and it fires when it would have (13.1, P5, P6)."""
     sim.change_options(position_ids="renewed")
-    with open_session(sim, deadline=2.0) as session:
+    with open_session(sim, deadline=4.0) as session:
         begin = SYSTEM_CLOCK.monotonic()
         holding = sim.buy(WALLET)
         until(session, "position_opened")
-        for _ in range(4):
+        for _ in range(5):
             sim.drop()
             assert until(session, "position_opened")[-1].reopened
         assert _wait_for_ask(sim) == holding.token_account
         took = SYSTEM_CLOCK.monotonic() - begin
-        # The last reconnects take 0.8 s each: restarted, it would fire at 3.5 s.
-        assert 1.99 < took < 3.2
+        # The reconnects take 3.1 s in all: restarted, it would fire after 7.1 s.
+        assert 3.99 < took < 6.9
 
 
 def test_a_deadline_that_falls_while_offline_is_asked_for_after_the_reemission(
@@ -147,10 +147,11 @@ def test_a_deadline_that_falls_while_offline_is_asked_for_after_the_reemission(
 ) -> None:
     """In the first moment at which the position is known to be the same."""
     holding = sim.buy(WALLET)
-    with open_session(sim, deadline=0.3) as session:
+    with open_session(sim, deadline=1000.0) as session:
         handle = until(session, "position_opened")[-1].handle
         assert handle is not None
         with offline(sim):
+            session.update_strategy(STRATEGY, deadline_timeout_sec=0.01)
             _wait_until_fired(session, handle)
             assert _asked(sim) == []
         assert _wait_for_ask(sim) == holding.token_account
@@ -169,10 +170,11 @@ def test_a_deadline_that_fell_while_offline_spares_the_successor(
 ) -> None:
     """Sold and bought again meanwhile, for the same cost: the exit was not meant for it."""
     first = sim.buy(WALLET)
-    with open_session(sim, deadline=0.4) as session:
+    with open_session(sim, deadline=1000.0) as session:
         handle = until(session, "position_opened")[-1].handle
         assert handle is not None
         with offline(sim):
+            session.update_strategy(STRATEGY, deadline_timeout_sec=0.4)
             _wait_until_fired(session, handle)
             sim.sell(first)
             begin = SYSTEM_CLOCK.monotonic()
@@ -190,7 +192,7 @@ def test_a_new_process_asks_for_what_is_overdue_after_the_grace(sim: SimServer) 
     with open_session(sim, deadline=100.0) as session:
         sim.send(_opened_now(1, "A"))
         until(session, "position_opened")
-    with open_session(sim, deadline=0.5, deadline_grace_sec=0.3) as session:
+    with open_session(sim, deadline=1.5, deadline_grace_sec=0.3) as session:
         hour_ago = _now_ms() - 3_600_000
         begin = SYSTEM_CLOCK.monotonic()
         sim.send(_opened_now(1, "A", opened_at_ms=hour_ago), _opened_now(2, "B"))
@@ -207,7 +209,7 @@ def _is_of(account: str) -> Any:
 
 def test_an_overdue_position_can_be_spared(sim: SimServer) -> None:
     """By not tracking it any more, within the grace."""
-    with open_session(sim, deadline=0.2, deadline_grace_sec=0.2) as session:
+    with open_session(sim, deadline=1.3, deadline_grace_sec=1.0) as session:
         sim.send(_opened_now(1, "A", opened_at_ms=1), _opened_now(2, "B"))
         events = until(session, _is_of("B"))
         for event in events:
@@ -257,7 +259,7 @@ def test_a_deadline_falls_while_the_consumer_is_busy(sim: SimServer) -> None:
         sim.send(_opened_now(1, "A"))
         sim.send(*(Pong(server_time_ms=number) for number in range(20)))
         assert _wait_for_ask(sim) == "A"
-        assert session.stats().is_held_back
+        sim.wait_until(lambda: session.stats().is_held_back)
         until(session, lambda event: event.message == Pong(server_time_ms=19))
 
 
@@ -275,7 +277,7 @@ def test_a_deadline_is_served_where_no_timer_can_be_started(
         begin = SYSTEM_CLOCK.monotonic()
         sim.send(_opened_now(1, "A"))
         assert _wait_for_ask(sim) == "A"
-        assert SYSTEM_CLOCK.monotonic() - begin < 1.5
+        assert SYSTEM_CLOCK.monotonic() - begin < 5.0
 
 
 def test_many_positions_share_one_timer(sim: SimServer) -> None:
@@ -285,9 +287,8 @@ def test_many_positions_share_one_timer(sim: SimServer) -> None:
     sim.change_options(limits=limits)
     with open_session(sim, deadline=0.5, deadline_retry_sec=60.0) as session:
         sim.send(*(_opened_now(n, f"A{n}") for n in range(1, count + 1)))
-        asked: queue.Queue[str | None] = queue.Queue()
         for _ in range(count):
-            asked.put(_wait_for_ask(sim))
+            _wait_for_ask(sim)
             names = [thread.name for thread in threading.enumerate()]
             assert names.count("lasersell-deadlines") <= 2
         assert sorted(filter(None, _asked(sim))) == sorted(

@@ -14,7 +14,6 @@ from lasersell.sim import SimServer
 from lasersell.stream.lifecycle import Disconnected, PositionLost
 from tests.integration.session.helpers import (
     LOW_TYPES,
-    PATIENCE,
     WALLET,
     drain,
     highs_of,
@@ -23,6 +22,7 @@ from tests.integration.session.helpers import (
     open_session,
     until,
 )
+from tests.patience import PATIENCE
 from tests.unit.session.frames import balance, closed, exit_signal, opened, pnl
 
 pytestmark = pytest.mark.slow
@@ -210,7 +210,7 @@ def test_a_position_is_lost_after_those_that_are_named_again(sim: SimServer) -> 
     """Once the window has passed, and in the order of their opening."""
     sold = [sim.buy(WALLET), sim.buy(WALLET)]
     kept = sim.buy(WALLET)
-    with open_session(sim, resync_window=0.1) as session:
+    with open_session(sim, resync_window=1.0) as session:
         until(session, lambda _: len(session.positions()) == 3)
         with offline(sim):
             for holding in sold:

@@ -21,13 +21,13 @@ from lasersell.session.session import StreamSession
 from lasersell.sim import DEFAULT_LIMITS, SimServer
 from lasersell.stream.client import StreamClient
 from lasersell.stream.options import StreamConfigure
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
 KEY = "sk-made-up-for-tests-7f3a"
 WALLET = "AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9"
 CONFIGURE = StreamConfigure([WALLET], StrategyConfig(target_profit_pct=5.0))
-PATIENCE = 10.0
 TAKEOVER_SEC = 1.0
 SLACK = 10
 """How much slower than promised a busy machine may be."""

@@ -9,11 +9,11 @@ import pytest
 from lasersell.protocol.client import UpdateStrategy
 from lasersell.sim import SimServer
 from tests.integration.session.helpers import (
-    PATIENCE,
     STRATEGY,
     open_session,
     until,
 )
+from tests.patience import PATIENCE
 
 _TASKS = Path("/proc/self/task")
 

@@ -14,12 +14,12 @@ from lasersell.protocol.server import (
 from lasersell.sim import SimServer
 from tests.integration.session.helpers import (
     OTHER_WALLET,
-    PATIENCE,
     WALLET,
     offline,
     open_session,
     until,
 )
+from tests.patience import PATIENCE
 from tests.unit.session.frames import opened
 
 WATCHED = WatchWallet(

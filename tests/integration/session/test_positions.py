@@ -10,7 +10,6 @@ from lasersell.protocol.server import Pong
 from lasersell.sim import SimServer
 from tests.integration.session.helpers import (
     OTHER_WALLET,
-    PATIENCE,
     STRATEGY,
     WALLET,
     next_event,
@@ -18,6 +17,7 @@ from tests.integration.session.helpers import (
     open_session,
     until,
 )
+from tests.patience import PATIENCE
 from tests.unit.session.frames import exit_signal, liquidity, mint_of, opened, pnl
 
 

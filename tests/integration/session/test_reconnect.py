@@ -20,13 +20,13 @@ from lasersell.stream.supervisor import _Send
 from tests.complaints import complaints
 from tests.integration.session.helpers import (
     OTHER_WALLET,
-    PATIENCE,
     STRATEGY,
     WALLET,
     offline,
     open_session,
     until,
 )
+from tests.patience import PATIENCE
 from tests.unit.session.frames import balance, exit_signal, opened
 
 OWN = StrategyConfig(stop_loss_pct=7.0)
@@ -195,7 +195,7 @@ def test_a_position_keeps_its_handle(sim: SimServer, position_ids: str) -> None:
 def test_a_position_sold_in_the_gap_is_lost(sim: SimServer) -> None:
     """Once the server had its time to name it; another one stays (13.1, P4)."""
     sold, kept = sim.buy(WALLET), sim.buy(WALLET)
-    with open_session(sim, resync_window=0.2) as session:
+    with open_session(sim, resync_window=1.0) as session:
         until(session, lambda _: len(session.positions()) == 2)
         handle = session.position_by_token_account(sold.token_account)
         with offline(sim):
@@ -253,7 +253,7 @@ def test_a_reader_that_cannot_read_loses_no_position(sim: SimServer) -> None:
     """What the server says lies unread behind a full high lane, longer than the window."""
     count = 30
     client = {"high_capacity": 8}
-    with open_session(sim, resync_window=0.15, client=client) as session:
+    with open_session(sim, resync_window=1.0, client=client) as session:
         sim.send(*(opened(n, f"A{n}") for n in range(count)))
         last = opened(count - 1, f"A{count - 1}")
         until(session, lambda event: event.message == last)
@@ -265,7 +265,7 @@ def test_a_reader_that_cannot_read_loses_no_position(sim: SimServer) -> None:
             sim.send(*(opened(n, f"A{n}") for n in range(count)))
             assert "high lane is full" in said.get(timeout=PATIENCE)
         with pytest.raises(TimeoutError):
-            session.sender.ping().wait(0.5)
+            session.sender.ping().wait(1.5)
         assert session.stats().is_held_back
         events = until(session, lambda event: event.message == last)
         types = [event.type for event in events]

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -12,9 +14,9 @@ from lasersell.errors import (
 )
 from lasersell.protocol.server import Pong, ServerError
 from lasersell.session.events import StreamEvent
+from lasersell.session.session import StreamSession
 from lasersell.sim import SimServer
 from tests.integration.session.helpers import (
-    PATIENCE,
     WALLET,
     drain,
     highs_of,
@@ -23,6 +25,7 @@ from tests.integration.session.helpers import (
     open_session,
     until,
 )
+from tests.patience import PATIENCE
 
 
 def test_events_come_in_the_order_of_the_wire(sim: SimServer) -> None:
@@ -132,7 +135,7 @@ def test_two_threads_cannot_receive_at_once(sim: SimServer) -> None:
     with open_session(sim) as session:
         until(session, "hello_ok")
         got: list[StreamEvent | None] = []
-        first = threading.Thread(target=lambda: got.append(session.recv(PATIENCE)))
+        first = threading.Thread(target=lambda: got.append(_recv_alone(session)))
         first.start()
         refused = _refuse(session.recv)
         sim.send(Pong(server_time_ms=7))
@@ -141,16 +144,25 @@ def test_two_threads_cannot_receive_at_once(sim: SimServer) -> None:
         assert [event and event.type for event in got] == ["pong"]
 
 
-def _refuse(recv: object) -> bool:
+def _recv_alone(session: StreamSession) -> StreamEvent | None:
+    """Receive once nobody else is only looking."""
+    while True:
+        with contextlib.suppress(ConcurrencyError):
+            return session.recv(PATIENCE)
+
+
+def _refuse(recv: Callable[..., object]) -> bool:
     """Look until the other thread is in its call; then this one must be refused."""
+    pause = threading.Event()
     while True:
         try:
-            recv(timeout=0)  # type: ignore[operator]
+            recv(timeout=0)
         except TimeoutError:
-            continue
+            pause.wait(0.01)  # the other one is to get in
         except ConcurrencyError:
             return True
-        return False
+        else:
+            return False
 
 
 def test_a_consumer_that_waits_is_woken_by_the_close(sim: SimServer) -> None:

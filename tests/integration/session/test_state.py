@@ -12,7 +12,6 @@ from lasersell.session.session import StreamSession
 from lasersell.sim import SimServer
 from lasersell.stream.options import StreamConfigure
 from tests.integration.session.helpers import (
-    PATIENCE,
     STRATEGY,
     WALLET,
     drain,
@@ -21,6 +20,7 @@ from tests.integration.session.helpers import (
     open_session,
     until,
 )
+from tests.patience import PATIENCE
 from tests.unit.session.frames import opened, pnl
 
 

@@ -10,13 +10,13 @@ from lasersell.session.events import StreamEvent
 from lasersell.session.session import Position, StreamSession
 from lasersell.sim import SimServer
 from tests.integration.session.helpers import (
-    PATIENCE,
     WALLET,
     drain,
     highs_of,
     open_session,
     until,
 )
+from tests.patience import PATIENCE
 from tests.unit.session.frames import (
     balance,
     closed,

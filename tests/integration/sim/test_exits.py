@@ -51,13 +51,13 @@ from lasersell.sim.solana import made_up_key, made_up_signature
 from lasersell.sim.tiers import TierName
 from lasersell.stream.client import StreamClient
 from lasersell.stream.options import StreamConfigure
+from tests.patience import PATIENCE
 from tests.unit.exits.trades import build, table, transfer
 from tests.unit.sim.test_transactions import every_market
 
 pytestmark = pytest.mark.slow
 
 KEY = WalletKey(Keypair.from_seed(bytes([1]) * 32))
-PATIENCE = 10.0
 
 
 class Desk:

@@ -10,11 +10,11 @@ from lasersell.stream.intent import HoldSettings
 from lasersell.stream.lanes import Lanes
 from lasersell.stream.options import StreamConfigure
 from lasersell.stream.reader import RawApplier
+from tests.patience import PATIENCE
 
 __all__ = [
     "KEY",
     "OTHER_WALLET",
-    "PATIENCE",
     "SECOND",
     "STRATEGY",
     "WALLET",
@@ -30,7 +30,6 @@ __all__ = [
 KEY = "sk-made-up-for-tests-7f3a"
 WALLET = "AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9"
 OTHER_WALLET = "9hSR6S7WPtxmTojgo6GG3k4yDPecgJY292j7xrsUGWBu"
-PATIENCE = 5.0
 
 
 def strategy(target_profit_pct: float) -> StrategyConfig:

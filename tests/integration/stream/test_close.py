@@ -15,7 +15,6 @@ from lasersell.stream.options import StreamConfigure
 from tests.faults.raw_server import Peer, RawServer
 from tests.faults.wire import event, event_number
 from tests.integration.stream.streams import (
-    PATIENCE,
     STRATEGY,
     WALLET,
     client,
@@ -24,6 +23,7 @@ from tests.integration.stream.streams import (
     strategy,
     wait_for,
 )
+from tests.patience import PATIENCE
 
 _CONFIGURE = StreamConfigure(wallet_pubkeys=[WALLET], strategy=STRATEGY)
 

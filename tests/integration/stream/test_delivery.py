@@ -20,7 +20,6 @@ from tests.complaints import complaints
 from tests.faults.raw_server import Peer, RawServer
 from tests.faults.wire import event, event_number
 from tests.integration.stream.streams import (
-    PATIENCE,
     STRATEGY,
     WALLET,
     client,
@@ -29,6 +28,7 @@ from tests.integration.stream.streams import (
     receive_until,
     wait_for,
 )
+from tests.patience import PATIENCE
 
 _CONFIGURE = StreamConfigure(wallet_pubkeys=[WALLET], strategy=STRATEGY)
 _FLOOD = 20_000

@@ -43,7 +43,6 @@ from tests.faults.wire import (
 )
 from tests.integration.stream.streams import (
     OTHER_WALLET,
-    PATIENCE,
     SECOND,
     STRATEGY,
     WALLET,
@@ -53,6 +52,7 @@ from tests.integration.stream.streams import (
     receive_until,
     wait_for,
 )
+from tests.patience import PATIENCE
 
 _TEXT = 0x1
 

@@ -17,10 +17,10 @@ from lasersell.cli.attach import Attachment, SnapshotServer, attach, socket_path
 from lasersell.cli.snapshot import Snapshot
 from lasersell.errors import DecodeError
 from lasersell.session.exclusive import DIRECTORY_VARIABLE
+from tests.patience import PATIENCE
 from tests.unit.cli.views import position, snapshot
 
 KEY = "sk-made-up-for-tests-7f3a"
-PATIENCE = 10.0
 
 
 @pytest.fixture(autouse=True)

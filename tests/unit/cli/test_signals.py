@@ -9,8 +9,7 @@ import threading
 import pytest
 
 from lasersell.cli.signals import Signals
-
-PATIENCE = 10.0
+from tests.patience import PATIENCE
 
 
 def test_a_signal_does_what_it_was_told() -> None:

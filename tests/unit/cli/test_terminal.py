@@ -14,8 +14,7 @@ import pytest
 from lasersell._clock import SYSTEM_CLOCK
 from lasersell.cli.terminal import Keyboard, StopSignals, single_keys
 from lasersell.errors import ConfigurationError
-
-PATIENCE = 10.0
+from tests.patience import PATIENCE
 
 
 @pytest.fixture

@@ -10,8 +10,7 @@ import pytest
 from lasersell._clock import SYSTEM_CLOCK
 from lasersell._threads import start_thread
 from lasersell.relay.backlog import BATCH, Backlog, HighItem, LowItem
-
-PATIENCE = 10.0
+from tests.patience import PATIENCE
 
 
 @pytest.fixture

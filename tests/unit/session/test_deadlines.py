@@ -15,10 +15,9 @@ from lasersell.session.deadlines import (
 )
 from lasersell.session.positions import PositionHandle
 from tests.clock import FakeClock
+from tests.patience import PATIENCE
 from tests.unit.session.frames import opened
 from tests.unit.session.timers import FakeTimers
-
-PATIENCE = 5.0
 
 
 class Bench:

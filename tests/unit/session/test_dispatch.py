@@ -11,9 +11,8 @@ from lasersell.session.callbacks import CallbackRegistry
 from lasersell.session.dispatch import Dispatcher
 from lasersell.session.events import Arrival, StreamEvent
 from lasersell.stream.lanes import Lanes, Receiver
+from tests.patience import PATIENCE
 from tests.unit.session.frames import opened
-
-PATIENCE = 5.0
 
 
 class Bench:

@@ -16,9 +16,9 @@ from lasersell._threads import start_thread
 from lasersell.errors import ConfigurationError, MissingExtraError, SessionInUseError
 from lasersell.session import exclusive
 from lasersell.session.exclusive import KeyHold, hold, lock_directory
+from tests.patience import PATIENCE
 
 KEY = "sk-made-up-for-tests-7f3a"
-PATIENCE = 10.0
 
 _HOLDER = f"""
 from lasersell.session.exclusive import hold

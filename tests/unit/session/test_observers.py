@@ -13,9 +13,9 @@ from lasersell.session import observers
 from lasersell.session.events import Arrival, StreamEvent
 from lasersell.session.observers import Observers
 from lasersell.stream.lanes import Lanes
+from tests.patience import PATIENCE
 from tests.unit.session.frames import opened
 
-PATIENCE = 5.0
 _ARRIVAL = Arrival(0.0, None)
 
 

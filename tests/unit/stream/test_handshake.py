@@ -31,8 +31,8 @@ from tests.faults.wire import (
     hello_frame,
     pnl_frame,
 )
+from tests.patience import PATIENCE
 
-_PATIENCE = 5.0
 _BRIEF = 0.05
 _TOLD = Configure(wallet_pubkeys=CONFIGURE.wallet_pubkeys, strategy=CONFIGURE.strategy)
 
@@ -49,8 +49,8 @@ def _shake(
     script: Script,
     wakeup: Wakeup,
     *,
-    grace: float = _PATIENCE,
-    timeout: float = _PATIENCE,
+    grace: float = PATIENCE,
+    timeout: float = PATIENCE,
     clock: Clock = SYSTEM_CLOCK,
     configure: Callable[[], Configure] = lambda: _TOLD,
 ) -> Greeting:
@@ -253,7 +253,7 @@ def test_any_other_close_is_a_failed_connect(
         _shake(_says(prefix + close_frame(code)), wakeup)
 
 
-@pytest.mark.parametrize("grace", [_PATIENCE, 0.0])
+@pytest.mark.parametrize("grace", [PATIENCE, 0.0])
 def test_the_end_of_the_connection_is_a_failed_connect(
     wakeup: Wakeup, grace: float
 ) -> None:
@@ -269,13 +269,13 @@ def test_a_reset_after_hello_is_a_failed_connect(wakeup: Wakeup) -> None:
     def script(peer: Peer) -> None:
         peer.upgrade()
         peer.send(hello_frame())
-        assert is_read.wait(_PATIENCE)
+        assert is_read.wait(PATIENCE)
         peer.reset()
         is_reset.set()
 
     def configure() -> Configure:
         is_read.set()
-        assert is_reset.wait(_PATIENCE)
+        assert is_reset.wait(PATIENCE)
         return _TOLD
 
     with pytest.raises(ConnectError, match="hung up during the handshake"):
@@ -285,7 +285,7 @@ def test_a_reset_after_hello_is_a_failed_connect(wakeup: Wakeup) -> None:
 # Called off, or out of time
 
 
-@pytest.mark.parametrize("grace", [_PATIENCE, 0.0, _BRIEF])
+@pytest.mark.parametrize("grace", [PATIENCE, 0.0, _BRIEF])
 def test_no_hello_is_a_timeout(wakeup: Wakeup, grace: float) -> None:
     """A mute server ends the connect at its deadline (13.1, P17)."""
     with pytest.raises(ConnectTimeoutError, match="no hello_ok in time"):

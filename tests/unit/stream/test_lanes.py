@@ -20,8 +20,7 @@ from lasersell._mailbox import Doorbell
 from lasersell.errors import ConcurrencyError, ForkedError, StreamError, StreamLostError
 from lasersell.stream import lanes as lanes_module
 from lasersell.stream.lanes import Lanes, Receiver
-
-_PATIENCE = 5.0
+from tests.patience import PATIENCE
 
 
 @attrs.frozen(eq=False)
@@ -79,12 +78,12 @@ class _Reader:
 
     def join(self) -> None:
         """Wait until everything was put."""
-        self._thread.join(_PATIENCE)
+        self._thread.join(PATIENCE)
         assert not self._thread.is_alive()
 
 
 def _collect(receiver: Receiver[Any], into: list[Any]) -> None:
-    into.append(receiver.get(_PATIENCE))
+    into.append(receiver.get(PATIENCE))
 
 
 class _Bell(Doorbell):
@@ -247,11 +246,11 @@ def test_a_full_high_lane_holds_the_reader_back() -> None:
     receiver = lanes.receiver()
     events = list(range(10))
     reader = _Reader(lanes, events, [])
-    assert reader.is_held.wait(_PATIENCE)
+    assert reader.is_held.wait(PATIENCE)
     was_held = lanes.held_back
     stats = lanes.high_stats()
     assert (was_held, stats.waiting, stats.high_water) == (True, 4, 4)
-    taken = [receiver.get(_PATIENCE) for _ in range(10)]
+    taken = [receiver.get(PATIENCE) for _ in range(10)]
     reader.join()
     assert taken == events
     assert not lanes.held_back
@@ -263,7 +262,7 @@ def test_a_reader_held_back_is_not_woken_for_every_event() -> None:
     lanes = _lanes(high=4)
     receiver = lanes.receiver()
     reader = _Reader(lanes, list(range(6)), [])
-    assert reader.is_held.wait(_PATIENCE)
+    assert reader.is_held.wait(PATIENCE)
     receiver.get(0)  # in hand
     receiver.get(0)  # three left
     assert lanes.held_back
@@ -278,7 +277,7 @@ def test_the_low_lane_goes_on_while_the_high_one_is_full() -> None:
     lanes = _lanes(high=1)
     receiver = lanes.receiver(high=False)
     reader = _Reader(lanes, [1, 2], ["low"])
-    assert receiver.get(_PATIENCE) == "low"
+    assert receiver.get(PATIENCE) == "low"
     reader.stop()
     reader.join()
 
@@ -288,7 +287,7 @@ def test_a_reader_that_stops_puts_the_rest_over_the_bound() -> None:
     lanes = _lanes(high=2)
     receiver = lanes.receiver()
     reader = _Reader(lanes, list(range(9)), [])
-    assert reader.is_held.wait(_PATIENCE)
+    assert reader.is_held.wait(PATIENCE)
     reader.stop()
     reader.join()
     assert _taken(receiver) == list(range(9))
@@ -311,8 +310,8 @@ def test_nothing_is_put_twice_over_the_bound() -> None:
     receiver = lanes.receiver()
     lanes.put(["a", "b", "c", "d"], [])
     reader = _Reader(lanes, ["e", "f", "g"], [])
-    assert reader.is_held.wait(_PATIENCE)
-    taken = [receiver.get(_PATIENCE) for _ in range(7)]
+    assert reader.is_held.wait(PATIENCE)
+    taken = [receiver.get(PATIENCE) for _ in range(7)]
     reader.join()
     assert taken == list("abcdefg")
     assert _taken(receiver) == []
@@ -324,9 +323,9 @@ def test_the_time_of_being_held_back_is_kept() -> None:
     receiver = lanes.receiver()
     assert lanes.released_at == float("-inf")
     reader = _Reader(lanes, [1, 2], [])
-    assert reader.is_held.wait(_PATIENCE)
+    assert reader.is_held.wait(PATIENCE)
     before = lanes.clock.monotonic()
-    assert [receiver.get(_PATIENCE) for _ in range(2)] == [1, 2]
+    assert [receiver.get(PATIENCE) for _ in range(2)] == [1, 2]
     reader.join()
     assert lanes.released_at >= before
 
@@ -384,7 +383,7 @@ def test_the_end_wakes_a_waiting_consumer() -> None:
         thread.start()
     lanes.end(None)
     for thread in threads:
-        thread.join(_PATIENCE)
+        thread.join(PATIENCE)
     assert results == [None, None]
 
 
@@ -417,7 +416,7 @@ def test_an_event_wakes_a_waiting_consumer() -> None:
         thread = threading.Thread(target=_collect, args=(receiver, results))
         thread.start()
         lanes.put(highs, lows)
-        thread.join(_PATIENCE)
+        thread.join(PATIENCE)
         assert results == highs + lows
 
 
@@ -472,7 +471,7 @@ def test_two_threads_at_once_are_refused() -> None:
     results: list[object] = []
     thread = threading.Thread(target=lambda: results.append(receiver.get(None)))
     thread.start()
-    assert inside.wait(_PATIENCE)
+    assert inside.wait(PATIENCE)
     calls: list[Callable[[], object]] = [
         lambda: receiver.get(0),
         receiver.check_free,
@@ -482,7 +481,7 @@ def test_two_threads_at_once_are_refused() -> None:
         with pytest.raises(ConcurrencyError, match="another thread is receiving"):
             call()
     lanes.put(["event"], [])
-    thread.join(_PATIENCE)
+    thread.join(PATIENCE)
     assert results == ["event"]
     receiver.check_free()
     with pytest.raises(TimeoutError):
@@ -502,7 +501,7 @@ def test_no_event_is_slept_through(is_split: bool) -> None:
     taken: list[list[Any]] = [[] for _ in receivers]
 
     def consume(receiver: Receiver[Any], into: list[Any]) -> None:
-        into.extend(iter(lambda: receiver.get(_PATIENCE), None))
+        into.extend(iter(lambda: receiver.get(PATIENCE), None))
 
     threads = [
         threading.Thread(target=consume, args=pair)
@@ -519,7 +518,7 @@ def test_no_event_is_slept_through(is_split: bool) -> None:
                 lanes.put([], [])
         lanes.end(None)
         for thread in threads:
-            thread.join(_PATIENCE)
+            thread.join(PATIENCE)
             assert not thread.is_alive(), "a consumer slept through an event"
     finally:
         sys.setswitchinterval(interval)
@@ -620,7 +619,7 @@ def test_ctrl_c_while_waiting_leaves_the_receiver_usable() -> None:
     timer = threading.Timer(0.01, signal.pthread_kill, (me, signal.SIGINT))
     receiver._bell = _Bell(timer.start)
     with pytest.raises(KeyboardInterrupt):
-        receiver.get(_PATIENCE)
+        receiver.get(PATIENCE)
     timer.join()
     lanes.put(["event"], [])
     assert receiver.get(0) == "event"
@@ -698,7 +697,7 @@ def test_ctrl_c_at_any_time_loses_nothing(
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, former)
         enough.set()
-        producer.join(_PATIENCE)
+        producer.join(PATIENCE)
     assert list(dict.fromkeys(taken)) == events
 
 
@@ -724,13 +723,13 @@ def test_a_search_waits_for_what_comes() -> None:
     found: list[object] = []
     thread = threading.Thread(
         target=lambda: found.append(
-            receiver.find(lambda event: event == "b", _PATIENCE, what="b")
+            receiver.find(lambda event: event == "b", PATIENCE, what="b")
         )
     )
     thread.start()
     lanes.put(["a"], [])
     lanes.put(["b"], [])
-    thread.join(_PATIENCE)
+    thread.join(PATIENCE)
     assert found == ["b"]
     assert _taken(receiver) == ["a"]
 
@@ -771,16 +770,16 @@ def test_a_search_in_a_full_lane_does_not_hang() -> None:
 
     def search() -> None:
         try:
-            receiver.find(matches, _PATIENCE, what="exit")
+            receiver.find(matches, PATIENCE, what="exit")
         except StreamError as error:
             problems.append(str(error))
 
     lanes.put(["a"], [])
     thread = threading.Thread(target=search)
     thread.start()
-    assert searching.wait(_PATIENCE)
+    assert searching.wait(PATIENCE)
     reader = _Reader(lanes, ["b", "exit"], [])
-    thread.join(_PATIENCE)
+    thread.join(PATIENCE)
     assert problems == [
         "no exit is among the events that wait, and they leave no room for more; "
         "take some with recv()"

@@ -137,7 +137,14 @@ def test_a_recorder_that_was_killed_leaves_what_it_had_flushed(path: Path) -> No
             "cannot be read",
         ),
     ],
-    ids=["text", "empty", "another format", "not UTF-8", "a later version", "bad frame"],
+    ids=[
+        "text",
+        "empty",
+        "another format",
+        "not UTF-8",
+        "a later version",
+        "bad frame",
+    ],
 )
 def test_what_is_no_recording_is_refused(
     path: Path, content: bytes, problem: str
