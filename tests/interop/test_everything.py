@@ -95,6 +95,7 @@ def test_the_python_sdk_sees_everything(hello: HelloOrder, face: str) -> None:
 
 @_NEEDS_TYPESCRIPT_SDK
 @_ORDERS
+@pytest.mark.slow
 @pytest.mark.parametrize("face", ["session", "connection", "lanes"])
 def test_the_typescript_sdk_sees_everything(hello: HelloOrder, face: str) -> None:
     """Its sessions, raw connections and lanes are given each message, as each kind."""

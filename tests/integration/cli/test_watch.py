@@ -294,6 +294,7 @@ def test_beside_a_daemon_it_attaches_read_only(
 # Without a terminal
 
 
+@pytest.mark.slow
 def test_snapshots_are_json_lines(server: SimServer) -> None:
     """A machine gets a whole snapshot per line, until it is told to end."""
     server.buy(WALLET)

@@ -64,6 +64,7 @@ def test_a_hook_does_not_keep_a_dropped_session(sim: SimServer) -> None:
     sim.wait_for_connections(0)
 
 
+@pytest.mark.usefixtures("documented_delays")
 def test_each_change_of_state_is_one_line(
     sim: SimServer, caplog: pytest.LogCaptureFixture
 ) -> None:

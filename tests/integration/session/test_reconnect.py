@@ -289,6 +289,7 @@ def test_a_refreshed_exit_says_so_over_a_reconnect(sim: SimServer) -> None:
 # What is said about the connection
 
 
+@pytest.mark.usefixtures("documented_delays")
 def test_a_gap_says_what_happened(sim: SimServer) -> None:
     """Cause, delay, tries, how long, and what the server was told again (13.1, P11)."""
     with open_session(sim) as session:
@@ -311,6 +312,8 @@ def test_a_gap_says_what_happened(sim: SimServer) -> None:
         assert session.stats().reconnects == 1
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("documented_delays")
 def test_a_refused_reconnect_is_reported(sim: SimServer) -> None:
     """With its status, and tried again at the slow pace (13.1, P12)."""
     with open_session(sim) as session:

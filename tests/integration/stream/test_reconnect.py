@@ -101,6 +101,7 @@ def test_the_order_of_a_reconnect(sim: SimServer) -> None:
     ]
 
 
+@pytest.mark.usefixtures("documented_delays")
 def test_a_disconnect_says_why_and_for_how_long(sim: SimServer) -> None:
     """The close code, the server's words and the delay until the next try."""
     with connect(sim.url) as connection:
@@ -113,6 +114,7 @@ def test_a_disconnect_says_why_and_for_how_long(sim: SimServer) -> None:
         assert (again.number, again.attempts) == (2, 1)
 
 
+@pytest.mark.usefixtures("documented_delays")
 def test_a_gap_says_how_long_it_was_and_what_was_told_again(sim: SimServer) -> None:
     """When it began and ended by our clock, how many tries, and what was restored."""
     sim.refuse_upgrades(503, times=2)
@@ -523,7 +525,7 @@ def test_other_refusals_are_retried_for_the_rejoin_timeout(
     sim: SimServer, short_refusals: None
 ) -> None:
     """Each is reported; in the end the refusal is the error of the stream."""
-    with connect(sim.url, rejoin_timeout=0.1) as connection:
+    with connect(sim.url, rejoin_timeout=0.5) as connection:
         sim.refuse_upgrades(403)
         sim.drop()
         lost, *refused = _until_fatal(connection)

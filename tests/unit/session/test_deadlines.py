@@ -322,7 +322,9 @@ def test_a_timer_is_cancelled_by_its_own_means() -> None:
 # At scale
 
 
-@pytest.mark.parametrize("in_one_step", [False, True])
+@pytest.mark.parametrize(
+    "in_one_step", [False, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_ten_thousand_deadlines_need_one_thread(in_one_step: bool) -> None:
     """Each fires once, and on a busy machine too most of them within ten times 20 ms."""
     late: queue.Queue[float] = queue.Queue()

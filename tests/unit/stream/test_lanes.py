@@ -660,7 +660,7 @@ def test_ctrl_c_at_any_time_loses_nothing(
             batch = _events(40, len(events))
             events.extend(batch)
             lanes.put(batch, [])
-            while lanes.high_stats().waiting > 400 and not enough.wait(0.0002):
+            while lanes.high_stats().waiting > 4000 and not enough.wait(0.0002):
                 pass
         lanes.end(None)
 
