@@ -320,12 +320,19 @@ class Work:
     def _hand_over(self, signal: _Signal) -> None:
         """Give a signal to the consumer, after everything that came before it."""
         self._in_hand = signal.entry
-        while not self._feed.wait_until_past(signal.entry, TICK_SEC):
-            self._tick()
-        if self._stop.is_set():
-            return
+        try:
+            while not self._feed.wait_until_past(signal.entry, TICK_SEC):
+                self._tick()
+            if not self._stop.is_set():
+                self._lanes.put([self._event_of(signal)], [])
+        except Exception:
+            # The consumer does not have it. In Redis it is ours still, and comes again.
+            self._in_hand = b""
+            raise
+
+    def _event_of(self, signal: _Signal) -> RelayEvent:
         read = signal.read
-        event = RelayEvent(
+        return RelayEvent(
             signal.message,
             None if read.position is None else self._replica.known(read.position),
             Arrival(self._link.clock.to_local(read.arrived_ms), read.server_ms),
@@ -334,7 +341,6 @@ class Work:
             signal.deliveries,
             signal.entry,
         )
-        self._lanes.put([event], [])
 
     # Acknowledging
 
