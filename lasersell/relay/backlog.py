@@ -7,7 +7,9 @@ puts them waits, and the stream pushes back. Of low events the oldest are droppe
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import struct
 import tempfile
 import threading
@@ -82,18 +84,19 @@ class Spool:
 
     def append(self, item: HighItem) -> bool:
         """Put an event at the end; return False if there is no room."""
-        data = msgspec.msgpack.encode(item)
+        payload = msgspec.msgpack.encode(item)
+        data = _LENGTH.pack(len(payload)) + payload
         if self._write_at + len(data) > self._capacity:
             return False
         try:
             file = self._opened()
             file.seek(self._write_at)
-            file.write(_LENGTH.pack(len(data)) + data)
-            file.flush()
+            if file.write(data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             log.error("the relay's events cannot be kept on the disk: %s", error)
             return False
-        self._write_at += _LENGTH.size + len(data)
+        self._write_at += len(data)
         self.waiting += 1
         return True
 
@@ -112,15 +115,17 @@ class Spool:
 
     def close(self) -> None:
         """Drop everything."""
+        self.waiting = 0
         if self._file is not None:
             self._file.close()
             self._file = None
 
     def _opened(self) -> BinaryIO:
         if self._file is None:
-            # Nobody else can open it, and it is gone however we end.
+            # Nobody else can open it, and it is gone however we end. Without a buffer: what
+            # a full disk did not take must not be tried again by the next read.
             file = tempfile.TemporaryFile(  # noqa: SIM115 - closed with the spool
-                prefix="lasersell-relay-", dir=self._directory
+                buffering=0, prefix="lasersell-relay-", dir=self._directory
             )
             self._file = cast(BinaryIO, file)
         return self._file
@@ -271,7 +276,6 @@ class Backlog:
             self._is_closed = True
             self._highs.clear()
             self._lows.clear()
-            self._spool.waiting = 0
             self._spool.close()
             self._changed.notify_all()
             return lost

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 import logging
+import resource
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,8 +31,20 @@ def _low(number: int) -> LowItem:
     return LowItem(b"%d" % number, float(number), None, "epoch", "")
 
 
-def _put(backlog: Backlog) -> None:
-    backlog.put_high(_high(1))
+def _put_all(backlog: Backlog, items: list[HighItem]) -> None:
+    for item in items:
+        backlog.put_high(item)
+
+
+@contextlib.contextmanager
+def _files_of_at_most(size: int) -> Iterator[None]:
+    """Have the system refuse to let a file grow over a size, as a full disk does."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def _take_all(backlog: Backlog) -> list[HighItem]:
@@ -108,7 +122,7 @@ def test_a_disk_that_fails_holds_back_and_loses_nothing(
     """The error is told, and what did not go to the disk waits."""
     backlog = Backlog(1, 10_000, 1, tmp_path / "is not there")
     backlog.put_high(_high(0))
-    thread = start_thread("putter", lambda: _put(backlog))
+    thread = start_thread("putter", lambda: _put_all(backlog, [_high(1)]))
     taken: list[HighItem] = []
     while len(taken) < 2:
         taken += backlog.take(PATIENCE).highs
@@ -165,3 +179,19 @@ def test_what_is_discarded_is_counted(backlog: Backlog) -> None:
         backlog.put_high(_high(number))
     assert backlog.discard() == 8
     assert not backlog.put_high(_high(9))
+
+
+def test_a_disk_that_is_full_holds_back_and_loses_nothing(tmp_path: Path) -> None:
+    """What was on it is read, in order, and what found no room waits."""
+    backlog = Backlog(1, 1_000_000, 1, tmp_path)
+    items = [HighItem(b"%d" % number, "", bytes(1000)) for number in range(6)]
+    taken: list[HighItem] = []
+    with _files_of_at_most(2500):
+        for item in items[:3]:
+            assert backlog.put_high(item)
+        thread = start_thread("putter", lambda: _put_all(backlog, items[3:]))
+        while len(taken) < len(items):
+            taken += backlog.take(PATIENCE).highs
+        thread.join(PATIENCE)
+    assert taken == items
+    backlog.discard()
