@@ -4,9 +4,10 @@ A subscriber's reading of both streams, from a snapshot on: every event, in orde
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -65,6 +66,15 @@ def entry_of(fields: Mapping[bytes, bytes]) -> HighEntry:
     """
     entry: HighEntry = from_json(fields[b"e"], HighEntry)
     return entry
+
+
+@contextlib.contextmanager
+def _skipping_unreadable() -> Iterator[None]:
+    """Skip what another version wrote; what comes after it is read all the same."""
+    try:
+        yield
+    except (RelayError, DecodeError) as error:
+        log.error("an entry of the relay is skipped: %s", error)
 
 
 class Feed:
@@ -159,7 +169,8 @@ class Feed:
             self._hear(snapshot.state)
         events = self._events_of(snapshot)
         self._must_join = False
-        self._lanes.put_within_bound(events, [], self._wait_for_room, self._room.set)
+        # Over the bound if need be: nobody takes any before connect() has returned.
+        self._lanes.put(events, [])
         self._sequence, self._token = snapshot.sequence, snapshot.token
         self._low = snapshot.low
         self._pass(snapshot.high)
@@ -204,12 +215,11 @@ class Feed:
             except RelayConnectError as error:
                 self._note_away(error)
             except (RelayError, DecodeError) as error:
-                log.error("an entry of the relay is skipped: %s", error)
-                self._must_join = True
+                log.error("the relay cannot be joined: %s", error)
                 self._stop.wait(RETRY_MOST_SEC)
             except Exception:
                 log.exception("a mistake of ours; the relay is joined anew")
-                self._must_join = True
+                self._lose_track()
                 self._stop.wait(RETRY_MOST_SEC)
 
     def _note_away(self, error: RelayConnectError) -> None:
@@ -246,17 +256,22 @@ class Feed:
     def _take_highs(self, entries: list[Any]) -> None:
         highs: list[StreamEvent] = []
         last = self._high
+        is_gap = False
         for entry, fields in entries:
-            if self._is_gap(fields):
+            is_gap = self._is_gap(fields)
+            if is_gap:
                 break
-            event = self._event_of(fields)
-            if event is not None:
-                highs.append(event)
+            with _skipping_unreadable():
+                event = self._event_of(fields)
+                if event is not None:
+                    highs.append(event)
             last = bytes(entry)
         if highs:
             self._heard()
             self._lanes.put_within_bound(highs, [], self._wait_for_room, self._room.set)
-        if not self._must_join:
+        if is_gap:
+            self._lose_track()
+        else:
             self._pass(last)
 
     def _is_gap(self, fields: Mapping[bytes, bytes]) -> bool:
@@ -270,14 +285,18 @@ class Feed:
                 number - 1,
                 self._keys.name,
             )
+        self._sequence = number
+        return not is_next
+
+    def _lose_track(self) -> None:
+        """Say that events are missing, and have what is true now read instead."""
+        if not self._must_join:
+            self._must_join = True
             now = SYSTEM_CLOCK.wall_ms()
             silent_ms = int(1000 * self.silent)
             self._announce(
                 Gap(from_ms=now - silent_ms, to_ms=now, attempts=1, restored=())
             )
-            self._must_join = True
-        self._sequence = number
-        return not is_next
 
     def _event_of(self, fields: Mapping[bytes, bytes]) -> StreamEvent | None:
         self._token = max(self._token, int(fields[b"t"]))
@@ -317,11 +336,12 @@ class Feed:
             if int(fields[b"t"]) < self._token:
                 continue
             self._token = int(fields[b"t"])
-            if fields[b"s"]:
-                self._hear(fields[b"s"])
-            self._heard()
-            if fields[b"e"]:
-                self._take_batch(from_json(fields[b"e"], LowEntry))
+            with _skipping_unreadable():
+                if fields[b"s"]:
+                    self._hear(fields[b"s"])
+                self._heard()
+                if fields[b"e"]:
+                    self._take_batch(from_json(fields[b"e"], LowEntry))
 
     def _take_batch(self, batch: LowEntry) -> None:
         if batch.epoch != self._replica.epoch:

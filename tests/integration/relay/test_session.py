@@ -4,11 +4,13 @@ import gc
 import queue
 from typing import Any
 
+import msgspec
 import pytest
 
 from lasersell._clock import SYSTEM_CLOCK
 from lasersell.errors import ConcurrencyError, ConfigurationError, ForkedError
 from lasersell.relay import RelaySession
+from lasersell.relay.codec import HighEntry, to_json
 from lasersell.relay.keys import Keys
 from lasersell.session.events import StreamEvent
 from tests.faults.processes import run_in_fork
@@ -222,3 +224,35 @@ def test_an_option_that_is_wrong_is_named(options: dict[str, Any], words: str) -
     """Before anything is connected."""
     with pytest.raises(ConfigurationError, match=words):
         RelaySession.connect("redis://localhost:1", **options)
+
+
+def test_more_open_positions_than_the_lane_has_room_for(bench: Bench) -> None:
+    """connect() returns all the same, though nobody can take an event before it does."""
+    with bench.relay(), bench.session() as early:
+        for _ in range(3):
+            bench.buy()
+            wait_for(early, "position_opened")
+        with bench.session(high_capacity=1) as late:
+            assert len(late.positions()) == 3
+            for _ in range(3):
+                wait_for(late, "position_opened")
+
+
+def test_an_event_that_cannot_be_read_takes_no_other_with_it(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What another version wrote is skipped; the signal after it comes."""
+    keys = Keys("default")
+    with bench.relay(), bench.session() as session:
+        holding = bench.buy()
+        wait_for(session, "position_opened")
+        entry = HighEntry(msgspec.Raw(b"{}"), 0.0, "epoch", born_here="of the future")
+        with bench.redis.client() as client:
+            number = client.hincrby(keys.meta, "sequence", 1)
+            token = client.hget(keys.meta, "token")
+            fields = {"e": to_json(entry), "i": "source:1", "n": number, "t": token}
+            client.xadd(keys.high, fields)
+        bench.trigger(holding)
+        signal = wait_for(session, "exit_signal_with_tx")
+        assert signal.handle.token_account == holding.token_account
+        assert "is skipped" in caplog.text
