@@ -11,7 +11,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from lasersell._clock import SYSTEM_CLOCK
@@ -25,9 +25,6 @@ from lasersell.errors import (
     RelayVersionError,
 )
 from lasersell.relay.scripts import Script
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["BLOCK_SEC", "RedisClock", "RedisLink"]
 
@@ -175,11 +172,14 @@ class RedisLink:
 
         return self._told(evaluate)
 
-    def dedicated(self) -> RedisLink:
+    def dedicated(self, **options: Any) -> RedisLink:
         """
         Return a link with the same settings and connections of its own.
 
         Used by one thread, it has one connection.
+
+        Args:
+            options: Arguments of ``redis.Redis`` that are to be others.
         """
         link = object.__new__(RedisLink)
         link._redis = self._redis
@@ -187,7 +187,8 @@ class RedisLink:
         link.clock = self.clock
         pool = self._client.connection_pool
         own = type(pool)(
-            connection_class=pool.connection_class, **pool.connection_kwargs
+            connection_class=pool.connection_class,
+            **{**pool.connection_kwargs, **options},
         )
         link._client = self._redis.Redis(connection_pool=own)
         return link

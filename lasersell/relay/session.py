@@ -59,6 +59,7 @@ from lasersell.stream.stats import State
 __all__ = ["RelayEvent", "RelaySession", "RelaySessionStats"]
 
 CLOSE_TIMEOUT = 5.0
+SHORTEST_SEC = 0.05
 
 
 @attrs.frozen(kw_only=True)
@@ -415,19 +416,30 @@ class _Core:
             return
         is_first, self.is_closed = not self.is_closed, True
         self._closer = threading.get_ident()
-        parts = [part for part in (self.feed, self.work) if part is not None]
+        parts: list[Feed | Work] = [self.feed]
+        if self.work is not None:
+            parts.append(self.work)
         for part in parts:
             part.stop()
         self.lanes.end(None)
         if is_first:
-            for part in parts:
-                self._link.let_go(part.connection)
+            self._let_go(parts, (deadline.remaining() or 0.0) / 4)
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(deadline.remaining())
         for link in (*self._links, self._link):
             link.close()
         self._closer = None
+
+    def _let_go(self, parts: list[Feed | Work], patience: float) -> None:
+        """End the reads that wait in Redis; one that hangs takes ``patience`` for each."""
+        patience = max(SHORTEST_SEC, patience)
+        link = self._link.dedicated(
+            socket_timeout=patience, socket_connect_timeout=patience
+        )
+        for part in parts:
+            link.let_go(part.connection)
+        link.close()
 
     def abandon(self) -> None:
         """End because nobody holds the session any more."""

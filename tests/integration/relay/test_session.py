@@ -115,6 +115,14 @@ def test_a_session_ends_while_redis_has_nothing_to_say(bench: Bench) -> None:
         assert session.state == "closed"
 
 
+def test_a_session_ends_in_time_though_redis_hangs(bench: Bench) -> None:
+    """close() does not wait for an answer longer than it was told."""
+    with bench.session(group="g") as session, bench.redis.frozen():
+        started = SYSTEM_CLOCK.monotonic()
+        session.close(timeout=0.5)
+        assert SYSTEM_CLOCK.monotonic() - started < 5.0
+
+
 def test_a_publisher_that_closes_writes_what_it_has_first(bench: Bench) -> None:
     """What the stream brought before close() arrives, and the lease is given up."""
     with bench.session() as session, bench.relay() as relay:
