@@ -9,6 +9,7 @@ thread takes them.
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from collections.abc import Callable
 from lasersell._threads import start_thread
 
 __all__ = ["Signals"]
+
+log = logging.getLogger(__name__)
 
 _NUMBERS = frozenset({signal.SIGINT, signal.SIGTERM})
 
@@ -77,7 +80,11 @@ class Signals:
             with self._mutex:
                 self._unanswered += 1
             self.stop.set()
-            self._answer()
+            try:
+                self._answer()
+            except Exception:
+                # Without this no other signal would ever be taken.
+                log.exception("what was to be done at %s failed", self.name)
 
     def _answer(self) -> None:
         with self._mutex:

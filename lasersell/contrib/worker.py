@@ -320,7 +320,8 @@ class _Lead:
             self.error = error
             self.state = "failed"
             log.error("the stream has ended for good: %s", error)
-        except BaseException:
+        except BaseException as error:
+            self.error = LaserSellError(f"a mistake of ours: {error!r}")
             self.state = "failed"
             log.critical("a mistake of ours ended the worker", exc_info=True)
         finally:

@@ -128,6 +128,9 @@ class Orders:
             stored = self._carry_out(command)
         except LaserSellError as error:
             problem = error
+        except Exception as error:
+            log.exception("a mistake of ours; a command was not carried out")
+            problem = RelayError(f"a mistake of ours: {error!r}")
         self._answer(entry, command, problem, stored)
 
     def _answer(

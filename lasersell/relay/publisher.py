@@ -23,6 +23,7 @@ from lasersell.errors import (
     LaserSellError,
     MissingExtraError,
     RelayConnectError,
+    RelayError,
 )
 from lasersell.relay.keys import Keys, check_name
 from lasersell.relay.lease import Lease
@@ -220,6 +221,9 @@ class Relay:
                 self._stop.wait(self._policy.poll)
         except LaserSellError as error:
             self.error = error
+            raise
+        except Exception as error:
+            self.error = RelayError(f"a mistake of ours: {error!r}")
             raise
         finally:
             self._link.close()

@@ -349,7 +349,7 @@ class Term:
 
     def _pause(self) -> None:
         # Redis tells nobody that it is back.
-        if self._over.wait(RETRY_SEC) and not self._stop.is_set():
+        if self._over.wait(RETRY_SEC):
             raise _Over("another publisher leads; this one stands by")
 
     def _remember(self, highs: list[HighItem], first: int) -> None:

@@ -7,6 +7,7 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ from lasersell._clock import SYSTEM_CLOCK
 from lasersell.contrib import worker
 from lasersell.contrib.source import source_of
 from lasersell.contrib.worker import (
+    Connect,
     Failure,
     StreamWorker,
     WorkerState,
     start_workers,
     stop_workers,
 )
-from lasersell.errors import AuthenticationError, ConfigurationError
+from lasersell.errors import AuthenticationError, ConfigurationError, LaserSellError
 from lasersell.session.events import StreamEvent
 from lasersell.session.exclusive import DIRECTORY_VARIABLE
 from lasersell.sim import SimServer
@@ -285,3 +287,17 @@ def test_a_wrong_setting_is_told_at_the_start(make: Make) -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'target_profit_pct'"):
         candidate.worker.start()
     assert candidate.worker.state == "idle"
+
+
+def test_a_mistake_of_ours_is_told_to_who_runs_it() -> None:
+    """A process whose worker broke does not end as if all had been done."""
+
+    @contextmanager
+    def broken(_stop: threading.Event) -> Iterator[Connect]:
+        raise ZeroDivisionError("made up")
+        yield  # type: ignore[unreachable]
+
+    worker = StreamWorker(lambda: broken, lambda _event, _session: [])
+    with pytest.raises(LaserSellError, match="made up"):
+        worker.run()
+    assert worker.state == "failed"

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from lasersell.errors import (
     ConfigurationError,
     HoldFullError,
+    RelayError,
     RelayTimeoutError,
 )
 from lasersell.protocol.client import (
@@ -19,6 +22,9 @@ from lasersell.protocol.client import (
 )
 from lasersell.protocol.mirror import WatchWallet
 from lasersell.protocol.strategy import StrategyConfig
+from lasersell.relay.commands import CommandSender
+from lasersell.relay.keys import Keys
+from lasersell.relay.link import RedisLink
 from tests.integration.relay.bench import Bench, until, wait_for
 from tests.patience import PATIENCE
 from tests.unit.session.frames import OTHER_WALLET, WALLET
@@ -134,3 +140,20 @@ def test_another_configuration_begins_anew(bench: Bench) -> None:
         with bench.relay(strategy=StrategyConfig(target_profit_pct=88.0)):
             configure = received.wait_for(Configure, timeout=PATIENCE)
             assert configure.strategy.target_profit_pct == 88.0
+
+
+def test_a_command_that_makes_no_sense_ends_nothing(bench: Bench) -> None:
+    """It is answered with an error, and those after it are carried out."""
+    with bench.session(command_timeout=PATIENCE) as session, bench.relay():
+        wait_for(session, "hello_ok")
+        sender = CommandSender(RedisLink(bench.redis.url), Keys("default"), PATIENCE)
+        with (
+            contextlib.closing(sender.link),
+            pytest.raises(RelayError, match="mistake"),
+        ):
+            sender.ask(UpdateStrategy(strategy=MINE), changes=["nonsense"])
+        session.update_strategy(MINE)
+        assert (
+            bench.sim.received.wait_for(UpdateStrategy, timeout=PATIENCE).strategy
+            == MINE
+        )

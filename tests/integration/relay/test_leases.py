@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from lasersell.errors import AuthenticationError
+from lasersell.errors import AuthenticationError, RelayError
 from lasersell.relay import RelayPolicy
 from lasersell.relay.keys import Keys
 from lasersell.relay.lease import Lease
 from lasersell.relay.link import RedisLink
 from lasersell.relay.scripts import PUBLISH
+from lasersell.relay.term import Term
 from tests.integration.relay.bench import Bench, until, wait_for
 from tests.integration.relay.redis_server import RedisServer
 from tests.patience import PATIENCE
@@ -180,6 +181,21 @@ def test_a_key_that_the_service_refuses_ends_the_publisher(bench: Bench) -> None
     assert relay.role == "stopped"
     with bench.redis.client() as client:
         assert client.get(KEYS.lease) is None
+
+
+def test_a_mistake_of_ours_is_what_ended_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A publisher that broke does not look like one that was closed."""
+
+    def fail(_: Term) -> None:
+        raise ZeroDivisionError("made up")
+
+    monkeypatch.setattr(Term, "run", fail)
+    with bench.make_relay() as relay:
+        assert relay.wait_for_role("stopped", PATIENCE)
+        assert isinstance(relay.error, RelayError)
+    assert "a mistake of ours ended the relay" in caplog.text
 
 
 def test_a_stream_that_cannot_be_had_yet_is_tried_again(bench: Bench) -> None:

@@ -47,6 +47,26 @@ def test_each_signal_is_one_action() -> None:
         assert second.wait(PATIENCE)
 
 
+def test_an_action_that_fails_leaves_the_next_signal_its_own(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A process in which the first signal went wrong can still be ended by another."""
+    tried, done = threading.Event(), threading.Event()
+
+    def fail() -> None:
+        tried.set()
+        raise ZeroDivisionError("made up")
+
+    with Signals() as signals:
+        signals.then(fail)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert tried.wait(PATIENCE)
+        signals.then(done.set)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert done.wait(PATIENCE)
+    assert "made up" in caplog.text
+
+
 def test_afterwards_signals_are_as_before() -> None:
     """No thread is left, and nothing is blocked."""
     with Signals():
