@@ -369,7 +369,11 @@ class Feed:
         # A consumer that makes room rings; a stop puts the rest over the bound.
         self._room.wait()
         self._room.clear()
-        return not self._stop.is_set()
+        if not self._stop.is_set():
+            return True
+        # For what is left after the room there is: nobody rings any more.
+        self._room.set()
+        return False
 
     # Life
 

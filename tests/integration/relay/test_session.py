@@ -217,6 +217,19 @@ def test_a_subscriber_that_is_slow_holds_nobody_back(bench: Bench) -> None:
             )
 
 
+def test_a_subscriber_that_is_behind_can_be_closed(bench: Bench) -> None:
+    """Also while there is room again, though not for all that waits for it."""
+    with bench.session(high_capacity=4) as session, bench.relay():
+        for _ in range(12):
+            bench.buy()
+        bench.sim.wait_until(lambda: session.stats().is_held_back, PATIENCE)
+        # What the second call returns is still in the lane; the first is not.
+        assert [session.recv(timeout=0) for _ in range(2)]
+        started = SYSTEM_CLOCK.monotonic()
+        session.close(timeout=PATIENCE)
+        assert SYSTEM_CLOCK.monotonic() - started < PATIENCE / 2
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
