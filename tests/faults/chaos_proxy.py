@@ -15,9 +15,9 @@ import struct
 import threading
 from collections.abc import Iterator
 
-__all__ = ["ChaosProxy", "Direction"]
+from tests.patience import PATIENCE
 
-_JOIN_TIMEOUT = 5.0
+__all__ = ["ChaosProxy", "Direction"]
 
 
 class Direction:
@@ -147,7 +147,7 @@ class ChaosProxy:
         self._stopping.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
-        self._acceptor.join(_JOIN_TIMEOUT)
+        self._acceptor.join(PATIENCE)
         self._listener.close()
         self.drop()
         for link in self._links:
@@ -173,7 +173,7 @@ class ChaosProxy:
     def _join(self) -> None:
         for link in self._links:
             for thread in link.threads:
-                thread.join(_JOIN_TIMEOUT)
+                thread.join(PATIENCE)
                 assert not thread.is_alive(), "the proxy did not end a connection"
         self._links.clear()
 

@@ -23,10 +23,11 @@ from tests.faults.states import (
     unread,
     write_until_stuck,
 )
+from tests.patience import PATIENCE
 
 __all__ = ["CLOSE_TIMEOUT", "threads_of_ours"]
 
-CLOSE_TIMEOUT = 5.0
+CLOSE_TIMEOUT = 15.0
 
 
 def threads_of_ours() -> list[str]:
@@ -66,7 +67,7 @@ def _close_by_signal(state: str) -> None:
         now.set()
         _signal_when(now, until=handled)
         if state == "reader held back":
-            handled.wait(10)  # whoever received would make room
+            handled.wait(PATIENCE)  # whoever received would make room
         for _ in connection:
             pass  # the handler runs in here
         _report(connection, took)
@@ -74,7 +75,7 @@ def _close_by_signal(state: str) -> None:
 
 def _signal_when(ready: threading.Event, until: threading.Event) -> None:
     def send() -> None:
-        ready.wait(5)
+        ready.wait(PATIENCE)
         # A signal that comes just before a system call begins is not seen until
         # the call returns, so one may not be enough.
         while not until.wait(0.1):

@@ -16,10 +16,9 @@ import threading
 from collections.abc import Callable
 
 from tests.faults.wire import CLOSE, Frame, hello_frame, read_frame, upgrade_answer
+from tests.patience import PATIENCE
 
 __all__ = ["Peer", "RawServer", "Script", "answer", "drain", "live"]
-
-_JOIN_TIMEOUT = 5.0
 
 
 class Peer:
@@ -170,12 +169,12 @@ class RawServer:
         """End every connection and every thread; again does no harm."""
         self._stopping.set()
         self.stop_listening()
-        self._threads[0].join(_JOIN_TIMEOUT)
+        self._threads[0].join(PATIENCE)
         for peer in self.peers:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(peer.sock, socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(_JOIN_TIMEOUT)
+            thread.join(PATIENCE)
             assert not thread.is_alive(), "a script did not end"
 
     def stop_listening(self) -> None:

@@ -202,7 +202,7 @@ def held_back() -> Iterator[StreamConnection]:
         RawServer(script) as server,
         connect(server.endpoint, high_capacity=8) as connection,
     ):
-        assert "high lane is full" in said.get(timeout=10)
+        assert "high lane is full" in said.get(timeout=PATIENCE)
         yield connection
 
 

@@ -14,6 +14,7 @@ from lasersell.stream import backoff
 from lasersell.stream.client import StreamConnection
 from tests.faults.chaos_proxy import ChaosProxy
 from tests.faults.client import CONFIGURE, connect
+from tests.patience import PATIENCE
 
 WALLET = CONFIGURE.wallet_pubkeys[0]
 
@@ -37,10 +38,10 @@ class _Chronicle:
 
     def read_until(self, is_reached: Callable[[], bool]) -> None:
         """Take messages until something is true."""
-        late = Deadline(20.0)
+        late = Deadline(PATIENCE)
         while not is_reached():
             assert not late.has_passed()
-            self._take(self._connection.recv(timeout=10))
+            self._take(self._connection.recv(timeout=PATIENCE))
 
     def _take(self, message: Any) -> None:
         assert message is not None, "the stream ended by itself"

@@ -14,9 +14,11 @@ import pytest
 
 from lasersell._clock import Deadline
 from lasersell.errors import ConfigurationError, ConnectError, ConnectTimeoutError
+from lasersell.stream import dial
 from tests.faults.client import connect, make_client, wait_for
 from tests.faults.raw_server import Peer, RawServer, Script, drain, live
 from tests.faults.sockets import black_hole
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -57,10 +59,11 @@ def test_an_ipv6_that_does_not_answer_costs_a_moment(
 
 def test_an_ipv6_that_refuses_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A refused address is followed by the next at once."""
+    monkeypatch.setattr(dial, "STAGGER", 60.0)
     with RawServer(live) as server, RawServer(live, host="::1") as gone:
         gone.stop_listening()
         _resolve_to(monkeypatch, ("::1", gone.port), ("127.0.0.1", server.port))
-        with connect(server.endpoint, timeout=0.2) as connection:
+        with connect(server.endpoint) as connection:
             assert connection.state == "live"
 
 
@@ -119,7 +122,7 @@ def hanging_dns(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
     def hang(*_: object, **__: object) -> list[tuple[Any, ...]]:
         asked.set()
-        release.wait(20)
+        release.wait(PATIENCE)
         raise socket.gaierror(socket.EAI_AGAIN, "too late")
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
@@ -145,15 +148,15 @@ def test_close_does_not_wait_for_a_name_server(
 
     def first(peer: Peer) -> None:
         peer.greet()
-        cut.wait(5)
+        cut.wait(PATIENCE)
 
     with RawServer(first, live) as server:
         connection = connect(server.endpoint, timeout=20.0)
         asked = request.getfixturevalue("hanging_dns")
         cut.set()
-        assert asked.wait(5)
-        late = Deadline(3.0)
-        connection.close()
+        assert asked.wait(PATIENCE)
+        late = Deadline(PATIENCE / 2)
+        connection.close(timeout=PATIENCE)
         assert not late.has_passed()
         names = {thread.name.rsplit("-", 1)[0] for thread in threading.enumerate()}
         assert not names & {"lasersell-supervisor", "lasersell-reader"}
@@ -213,7 +216,7 @@ def _tunnel(port: int, status: str = "200 Connection established") -> Script:
             back = threading.Thread(target=_pump, args=(server, peer.sock))
             back.start()
             _pump(peer.sock, server)
-            back.join(5)
+            back.join(PATIENCE)
 
     return script
 
@@ -315,7 +318,7 @@ def test_a_proxy_that_resets_once_does_not_end_a_live_stream() -> None:
 
     def first(peer: Peer) -> None:
         peer.greet()
-        cut.wait(5)
+        cut.wait(PATIENCE)
 
     with (
         RawServer(first, live) as server,

@@ -14,6 +14,7 @@ from tests.faults.exit_program import WAYS
 from tests.faults.processes import running
 from tests.faults.raw_server import Peer, RawServer
 from tests.faults.wire import CLOSE, Frame
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -24,8 +25,8 @@ def test_a_program_that_ends_is_not_held_up(way: str) -> None:
     with running("tests.faults.exit_program", way) as program:
         assert program.stdout is not None
         assert program.stdout.readline() == "ready\n"
-        late = Deadline(5.0)
-        _, complaints = program.communicate(timeout=15)
+        late = Deadline(PATIENCE / 2)
+        _, complaints = program.communicate(timeout=PATIENCE)
     assert not late.has_passed()
     assert complaints == ("as planned\n" if way == "raises" else "")
 
@@ -50,7 +51,7 @@ def test_a_face_that_is_dropped_closes_its_stream_and_says_so() -> None:
         held = [connect(server.endpoint)]
         with pytest.warns(ResourceWarning, match="dropped without close"):
             held.clear()
-        assert goodbye.told.wait(5)
+        assert goodbye.told.wait(PATIENCE)
     assert goodbye.frames[-1].opcode == CLOSE
 
 
@@ -66,7 +67,7 @@ def test_a_face_that_is_dropped_closes_even_if_warnings_are_errors(
         warnings.simplefilter("error")
         held = [connect(server.endpoint)]
         held.clear()
-        assert goodbye.told.wait(5)
+        assert goodbye.told.wait(PATIENCE)
     assert len(unraisable) == 1
 
 
@@ -79,7 +80,7 @@ def test_a_face_in_a_cycle_is_collected() -> None:
         del cycle
         with pytest.warns(ResourceWarning, match="dropped without close"):
             gc.collect()
-        assert goodbye.told.wait(5)
+        assert goodbye.told.wait(PATIENCE)
 
 
 def test_a_lane_that_is_held_keeps_its_stream_open() -> None:
@@ -90,8 +91,8 @@ def test_a_lane_that_is_held_keeps_its_stream_open() -> None:
         held = list(lanes.split()[1:])
         del lanes
         gc.collect()
-        assert held[0].recv(timeout=5) is not None
+        assert held[0].recv(timeout=PATIENCE) is not None
         assert not goodbye.told.is_set()
         with pytest.warns(ResourceWarning, match="dropped without close"):
             held.clear()
-        assert goodbye.told.wait(5)
+        assert goodbye.told.wait(PATIENCE)

@@ -13,6 +13,7 @@ from tests.faults.client import CONFIGURE, connect, wait_for
 from tests.faults.processes import run_in_fork, running
 from tests.faults.raw_server import Peer, RawServer, live
 from tests.faults.wire import CLOSE, Frame, event, event_number
+from tests.patience import PATIENCE
 
 
 def _outcome(call: Any) -> str:
@@ -62,7 +63,7 @@ def test_a_parent_that_is_inside_recv_does_not_confuse_the_child() -> None:
             lambda: {"recv": _outcome(lambda: connection.recv(timeout=5))}
         )
         connection.close()
-        thread.join(5)
+        thread.join(PATIENCE)
     assert outcomes["recv"].startswith("ForkedError")
 
 
@@ -75,7 +76,7 @@ class _Witness:
 
     def __call__(self, peer: Peer) -> None:
         peer.greet()
-        self.speak.wait(5)
+        self.speak.wait(PATIENCE)
         peer.send(event(8))
         self.frames = peer.drain()
 
@@ -115,6 +116,6 @@ def test_a_child_may_have_a_stream_of_its_own() -> None:
 def test_a_child_that_ends_like_a_program_leaves_the_parent_alone() -> None:
     """The exit hooks of a child neither hang nor speak on the parent's connection."""
     with running("tests.faults.fork_program") as program:
-        answer, complaints = program.communicate(timeout=15)
+        answer, complaints = program.communicate(timeout=PATIENCE)
     assert complaints == ""
     assert json.loads(answer) == {"child": 0, "event": 8, "sent": [CLOSE]}

@@ -12,6 +12,7 @@ import trustme
 from tests.faults.processes import running
 from tests.faults.raw_server import Peer, RawServer, answer
 from tests.faults.wire import event
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +28,7 @@ def _answer_ping(peer: Peer) -> None:
 
 def _run(server: RawServer, *arguments: str) -> None:
     with running("tests.faults.gevent_program", server.endpoint, *arguments) as program:
-        answer, complaints = program.communicate(timeout=15)
+        answer, complaints = program.communicate(timeout=PATIENCE)
     assert complaints == ""
     assert json.loads(answer) == {
         "round_trip": True,

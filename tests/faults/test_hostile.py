@@ -29,6 +29,7 @@ from tests.faults.wire import (
     frame,
     pnl_frame,
 )
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +57,7 @@ class _Hostile:
 
     def close_codes(self) -> list[int]:
         """Return the codes of the close frames the client sent."""
-        assert self.over.wait(5)
+        assert self.over.wait(PATIENCE)
         return [frame.close_code for frame in self.frames if frame.opcode == CLOSE]
 
 
@@ -346,7 +347,7 @@ def test_a_ping_flood_without_reading_is_bounded_and_its_last_ping_answered() ->
     def script(peer: Peer) -> None:
         peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         peer.greet()
-        narrowed.wait(5)
+        narrowed.wait(PATIENCE)
         for first in range(0, number, 1000):
             peer.send(*[frame(PING, b"%0125d" % n) for n in range(first, first + 1000)])
         peer.send(event(1))
@@ -364,7 +365,7 @@ def test_a_ping_flood_without_reading_is_bounded_and_its_last_ping_answered() ->
     ):
         stream_socket(connection).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         narrowed.set()
-        events = [wait_for(connection, "pong", timeout=20) for _ in range(2)]
+        events = [wait_for(connection, "pong", timeout=PATIENCE) for _ in range(2)]
         assert [event_number(message) for message in events] == [1, 2]
     assert pongs == sorted(pongs)
     assert len(pongs) == len(set(pongs)) < number
@@ -372,7 +373,7 @@ def test_a_ping_flood_without_reading_is_bounded_and_its_last_ping_answered() ->
 
 def test_a_peer_that_takes_no_pongs_is_given_up() -> None:
     """If the socket stays full of pongs for 5 seconds, the connection is lost."""
-    late = Deadline(10.0)
+    late = Deadline(PATIENCE)
 
     def script(peer: Peer) -> None:
         peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -385,7 +386,7 @@ def test_a_peer_that_takes_no_pongs_is_given_up() -> None:
         RawServer(script, answer()) as server,
         connect(server.endpoint) as connection,
     ):
-        lost = wait_for(connection, "disconnected", timeout=10)
+        lost = wait_for(connection, "disconnected", timeout=PATIENCE)
     assert "takes no bytes" in lost.cause
     assert not late.has_passed()
 
@@ -399,6 +400,6 @@ def test_a_server_that_never_reads_is_left_alone_after_close() -> None:
 
     with RawServer(script) as server:
         connection = connect(server.endpoint)
-        late = Deadline(3.0)
-        connection.close()
+        late = Deadline(PATIENCE / 2)
+        connection.close(timeout=PATIENCE)
         assert not late.has_passed()

@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -14,6 +14,7 @@ from lasersell._clock import SYSTEM_CLOCK, Deadline
 from tests.faults.client import connect, wait_for
 from tests.faults.processes import running
 from tests.faults.raw_server import Peer, RawServer, drain, live
+from tests.patience import PATIENCE
 
 # CPython 3.10 may raise between the return of any function and the use of its
 # result, so there a plain call can lose what it returned; the iterator cannot.
@@ -36,37 +37,41 @@ def test_ctrl_c_under_load_loses_no_event(times: int, loop: str) -> None:
     assert report["reconnects"] == 0
 
 
-@pytest.fixture
-def interrupt_soon() -> Iterator[threading.Timer]:
-    """Interrupt the main thread in a moment, once started."""
+def _interrupt(call: Callable[[], object]) -> None:
+    """Make a call that a Ctrl-C ends in a moment."""
     timer = threading.Timer(
         0.2, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)
     )
-    yield timer
-    timer.cancel()
+
+    def started() -> None:
+        # Not before: nobody but the call may be interrupted, however late it begins.
+        timer.start()
+        call()
+
+    with pytest.raises(KeyboardInterrupt):
+        started()
     timer.join()
 
 
-def test_ctrl_c_ends_a_connect(interrupt_soon: threading.Timer) -> None:
+def test_ctrl_c_ends_a_connect() -> None:
     """A connect that waits for its server is left at once, with nothing behind it."""
-    late = Deadline(3.0)
+    late = Deadline(PATIENCE / 2)
     with RawServer(drain) as server:
-        interrupt_soon.start()
-        with pytest.raises(KeyboardInterrupt):
-            connect(server.endpoint, timeout=20)
+        _interrupt(lambda: connect(server.endpoint, timeout=PATIENCE))
     assert not late.has_passed()
 
 
-def test_ctrl_c_in_a_with_block_closes_the_stream(
-    interrupt_soon: threading.Timer,
-) -> None:
+def test_ctrl_c_in_a_with_block_closes_the_stream() -> None:
     """Ctrl-C in recv() leaves the with block by closing the stream."""
+
+    def receive() -> None:
+        with connection:
+            connection.recv(timeout=PATIENCE)
+
     with RawServer(live) as server:
         connection = connect(server.endpoint)
         wait_for(connection, "hello_ok")
-        interrupt_soon.start()
-        with pytest.raises(KeyboardInterrupt), connection:
-            connection.recv(timeout=10)
+        _interrupt(receive)
         assert connection.state == "closed"
 
 
@@ -78,7 +83,7 @@ def test_close_in_a_handler_during_close_returns_at_once() -> None:
 
     def on_signal(*_: object) -> None:
         started = SYSTEM_CLOCK.monotonic()
-        connection.close()
+        connection.close(timeout=PATIENCE)
         took.append(SYSTEM_CLOCK.monotonic() - started)
 
     def send() -> None:
@@ -90,16 +95,18 @@ def test_close_in_a_handler_during_close_returns_at_once() -> None:
     try:
         with RawServer(_mute) as server:
             connection = connect(server.endpoint)
-            late = Deadline(3.0)
+            late = Deadline(PATIENCE / 2)
             sender.start()
-            connection.close()
+            connection.close(timeout=PATIENCE)
             assert not late.has_passed()
             closed.set()
-            sender.join(5)
+            sender.join(PATIENCE)
     finally:
         signal.signal(signal.SIGUSR1, former)
     assert len(took) > 10
-    assert max(took) < 0.2
+    # Any one of them may be late on a busy machine, but none has waited for the close.
+    assert sorted(took)[len(took) // 2] < 0.2
+    assert max(took) < PATIENCE / 2
 
 
 def _mute(peer: Peer) -> None:

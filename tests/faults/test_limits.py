@@ -15,6 +15,7 @@ from lasersell.errors import ConnectError
 from lasersell.stream import supervisor
 from tests.faults.client import connect, wait_for
 from tests.faults.raw_server import Peer, RawServer, live
+from tests.patience import PATIENCE
 
 
 def _is_open(fd: int) -> bool:
@@ -88,7 +89,7 @@ def test_no_thread_for_a_reconnect_is_one_failed_try(
 
     def first(peer: Peer) -> None:
         peer.greet()
-        cut.wait(5)
+        cut.wait(PATIENCE)
 
     with RawServer(first, live) as server, connect(server.endpoint) as connection:
         _refuse_threads(monkeypatch, f"lasersell-{name}", 1)
@@ -96,7 +97,7 @@ def test_no_thread_for_a_reconnect_is_one_failed_try(
         cut.set()
         seen = []
         for _ in follows.split():
-            message = connection.recv(timeout=5)
+            message = connection.recv(timeout=PATIENCE)
             assert message is not None
             seen.append(message.type)
         assert seen == follows.split()
@@ -117,4 +118,4 @@ def test_streams_that_end_while_the_program_exits_do_no_harm() -> None:
         for _ in range(20_000):
             list(supervisor._alive)
         over.set()
-        thread.join(5)
+        thread.join(PATIENCE)

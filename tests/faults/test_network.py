@@ -17,6 +17,7 @@ from tests.faults.chaos_proxy import ChaosProxy
 from tests.faults.client import CONFIGURE, connect, wait_for
 from tests.faults.raw_server import Peer, RawServer, live
 from tests.faults.wire import event, event_number, frame, hello_frame
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -68,7 +69,7 @@ def test_what_had_arrived_before_the_end_is_delivered_once(ending: str) -> None:
     def script(peer: Peer) -> None:
         peer.greet()
         peer.send(*[event(number) for number in numbers])
-        arrived.wait(5)
+        arrived.wait(PATIENCE)
         if ending == "reset":
             peer.reset()
 
@@ -77,12 +78,12 @@ def test_what_had_arrived_before_the_end_is_delivered_once(ending: str) -> None:
         RawServer(script, live) as server,
         connect(server.endpoint) as connection,
     ):
-        message = connection.recv(timeout=5)
+        message = connection.recv(timeout=PATIENCE)
         while message is not None and message.type != "disconnected":
             seen.append(event_number(message))
             if connection.stats().frames_in > len(numbers):
                 arrived.set()
-            message = connection.recv(timeout=5)
+            message = connection.recv(timeout=PATIENCE)
     assert [number for number in seen if number is not None] == numbers
 
 
@@ -93,7 +94,7 @@ def test_events_are_drained_from_the_socket_after_a_write_failed() -> None:
     def script(peer: Peer) -> None:
         peer.greet()
         peer.send(*[event(number) for number in range(500)])
-        held.wait(5)
+        held.wait(PATIENCE)
         peer.reset()
         ended.set()
 
@@ -103,13 +104,13 @@ def test_events_are_drained_from_the_socket_after_a_write_failed() -> None:
     ):
         seen = [event_number(wait_for(connection, "pong"))]
         held.set()
-        assert ended.wait(5)
+        assert ended.wait(PATIENCE)
         for _ in range(3):
             connection.sender.update_strategy(CONFIGURE.strategy)
-        message = connection.recv(timeout=5)
+        message = connection.recv(timeout=PATIENCE)
         while message is not None and message.type != "disconnected":
             seen.append(event_number(message))
-            message = connection.recv(timeout=5)
+            message = connection.recv(timeout=PATIENCE)
     assert seen == list(range(len(seen)))
     assert len(seen) > 8
 
@@ -193,7 +194,7 @@ def test_spoilt_bytes_under_tls_are_noticed(contexts: Contexts) -> None:
 
     def script(peer: Peer) -> None:
         peer.greet()
-        spoil.wait(5)
+        spoil.wait(PATIENCE)
         peer.send(event(1))
         peer.drain()
 
@@ -258,7 +259,7 @@ def test_bytes_that_vanish_on_their_way_to_us_make_the_stream_stale() -> None:
 
     def script(peer: Peer) -> None:
         peer.greet()
-        go.wait(5)
+        go.wait(PATIENCE)
         peer.send(event(1))
         peer.drain()
 
@@ -292,14 +293,14 @@ def test_a_flow_that_stops_is_a_dead_peer_within_seconds(proxy: ChaosProxy) -> N
     with _through(proxy) as connection:
         wait_for(connection, "pnl_update")
         silence = Deadline(4.0)
-        too_late = Deadline(8.0)
+        too_late = Deadline(15.0)
         proxy.to_client.is_lost = True
-        lost = wait_for(connection, "disconnected", timeout=10)
+        lost = wait_for(connection, "disconnected", timeout=PATIENCE)
         assert silence.has_passed()
         assert not too_late.has_passed()
         assert "silent" in lost.cause
         proxy.to_client.is_lost = False
-        wait_for(connection, "connected", timeout=10)
+        wait_for(connection, "connected", timeout=PATIENCE)
 
 
 def test_an_idle_peer_that_is_dead_is_replaced() -> None:
@@ -309,12 +310,12 @@ def test_an_idle_peer_that_is_dead_is_replaced() -> None:
         peer.greet()
         peer.hold()
 
-    too_early, too_late = Deadline(10.0), Deadline(13.0)
+    too_early, too_late = Deadline(10.0), Deadline(20.0)
     with (
         RawServer(mute, live) as server,
         connect(server.endpoint, stale_after=0.2) as connection,
     ):
-        wait_for(connection, "disconnected", timeout=15)
+        wait_for(connection, "disconnected", timeout=PATIENCE)
         assert too_early.has_passed()
         assert not too_late.has_passed()
         assert wait_for(connection, "connected").number == 2
@@ -325,8 +326,8 @@ def test_a_half_open_connection_is_closed_at_once(proxy: ChaosProxy) -> None:
     connection = _through(proxy)
     wait_for(connection, "position_opened")
     proxy.to_client.is_lost = proxy.to_server.is_lost = True
-    late = Deadline(3.0)
-    connection.close()
+    late = Deadline(PATIENCE / 2)
+    connection.close(timeout=PATIENCE)
     assert not late.has_passed()
 
 

@@ -18,6 +18,7 @@ from tests.faults.descriptors import client_sockets
 from tests.faults.memory import MIB, resident_bytes
 from tests.faults.raw_server import Peer, RawServer
 from tests.faults.wire import close_frame, event, event_number, pnl_frame
+from tests.patience import PATIENCE
 
 WARM_UP = 20
 MOST_THREADS = 3
@@ -70,7 +71,7 @@ def _follow(connection: StreamConnection, ends: int) -> list[int]:
     """Return the events up to the given number of disconnects."""
     numbers = []
     while ends:
-        message = connection.recv(timeout=10)
+        message = connection.recv(timeout=PATIENCE)
         assert message is not None
         number = event_number(message)
         if number is not None:

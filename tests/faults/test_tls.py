@@ -22,6 +22,7 @@ from tests.faults.certificates import client_context, server_context, spki_pin
 from tests.faults.client import connect, stream_socket, wait_for
 from tests.faults.raw_server import Peer, RawServer, drain, live
 from tests.faults.wire import event, event_number
+from tests.patience import PATIENCE
 
 Contexts = tuple[ssl.SSLContext, ssl.SSLContext]
 
@@ -148,7 +149,7 @@ def test_new_keys_at_a_reconnect_end_a_pinned_stream(contexts: Contexts) -> None
         assert wait_for(connection, "disconnected").delay is not None
         assert wait_for(connection, "disconnected").delay is None
         with pytest.raises(TlsError) as caught:
-            connection.recv(timeout=5)
+            connection.recv(timeout=PATIENCE)
     assert caught.value.pin_mismatch
 
 

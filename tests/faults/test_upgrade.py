@@ -19,6 +19,7 @@ from tests.faults.client import KEY, connect, make_client, wait_for
 from tests.faults.memory import bounded_memory
 from tests.faults.raw_server import Peer, RawServer, Script, drain, live
 from tests.faults.wire import hello_frame, upgrade_answer
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.slow
 
@@ -347,7 +348,7 @@ def test_a_refused_reconnect_is_reported_and_tried_again() -> None:
 
     def first(peer: Peer) -> None:
         peer.greet()
-        cut.wait(5)
+        cut.wait(PATIENCE)
 
     with (
         RawServer(first, _refuse(403, body="still there"), live) as server,
@@ -366,7 +367,7 @@ def test_a_key_refused_on_reconnect_ends_the_stream() -> None:
 
     def first(peer: Peer) -> None:
         peer.greet()
-        cut.wait(5)
+        cut.wait(PATIENCE)
 
     with (
         RawServer(first, _refuse(401)) as server,
@@ -377,5 +378,5 @@ def test_a_key_refused_on_reconnect_ends_the_stream() -> None:
         assert wait_for(connection, "disconnected").delay is None
         for _ in range(2):
             with pytest.raises(AuthenticationError):
-                connection.recv(timeout=5)
+                connection.recv(timeout=PATIENCE)
         assert connection.state == "failed"

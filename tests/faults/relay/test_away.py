@@ -113,7 +113,7 @@ def test_a_redis_that_forgot_everything_is_told_again(bench: Bench) -> None:
 @pytest.mark.slow
 def test_who_leads_comes_back_before_a_stand_by(bench: Bench) -> None:
     """After Redis was away longer than the lease, the leader with its events goes on."""
-    policy = RelayPolicy(lease=1.0)
+    policy = RelayPolicy(lease=3.0)
     with (
         bench.session() as session,
         bench.relay(policy=policy) as leader,
@@ -124,7 +124,7 @@ def test_who_leads_comes_back_before_a_stand_by(bench: Bench) -> None:
         bench.redis.kill()
         _until_away(leader)
         holding = bench.buy()
-        assert not stand_by.wait_for_role("leading", 2.0)
+        assert not stand_by.wait_for_role("leading", 4.0)
         bench.redis.start()
         opened = wait_for(session, "position_opened")
         assert opened.handle.token_account == holding.token_account

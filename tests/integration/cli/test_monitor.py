@@ -109,6 +109,7 @@ def test_a_stream_that_is_away_is_seen(
     session: StreamSession, monitor: Monitor, server: SimServer
 ) -> None:
     """The positions are kept, and marked until they are named again."""
+    session.wait_for("position_opened", timeout=PATIENCE)
     server.refuse_upgrades(503)
     server.drop()
     session.wait_for("disconnected", timeout=PATIENCE)

@@ -51,10 +51,10 @@ def test_no_positions_are_an_empty_frame(sim: SimServer) -> None:
 
 def test_a_recorder_becomes_a_history(sim: SimServer) -> None:
     """In the order of time, profits and moments together."""
-    sim.buy(WALLET, profits_pct=[0, 1, 6])
     strategy = StrategyConfig(target_profit_pct=5.0)
     with open_session(sim, strategy=strategy) as session:
         recorder = PnlRecorder(session)
+        sim.buy(WALLET, profits_pct=[0, 1, 6])
         until(session, "exit_signal_with_tx")
     frame = history_frame(recorder)
     assert dict(frame.dtypes.astype(str)) == dict(HISTORY_DTYPES)

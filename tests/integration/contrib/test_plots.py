@@ -44,10 +44,10 @@ def _close_figures() -> Iterator[None]:
 @pytest.fixture
 def recorder(sim: SimServer) -> PnlRecorder:
     """Return a record of two positions, one of which has exited."""
-    sim.buy(WALLET, profits_pct=[0, 3, 6, 9])
-    sim.buy(WALLET, profits_pct=[0, -1, -2, -3])
     with open_session(sim, strategy=STRATEGY) as session:
         recorder = PnlRecorder(session)
+        sim.buy(WALLET, profits_pct=[0, 3, 6, 9])
+        sim.buy(WALLET, profits_pct=[0, -1, -2, -3])
         until(session, "exit_signal_with_tx")
         until(session, "pnl_update")
     return recorder

@@ -19,11 +19,11 @@ pytestmark = pytest.mark.slow
 
 def test_a_recorder_sees_every_profit(sim: SimServer) -> None:
     """Also those that the lane dropped, and those from before a reconnect."""
-    holding = sim.buy(WALLET, profits_pct=range(30))
     with (
         open_session(sim, low_priority_capacity=1) as session,
         PnlRecorder(session) as recorder,
     ):
+        holding = sim.buy(WALLET, profits_pct=range(30))
         until(session, "position_opened")
         sim.wait_until(lambda: _seen(recorder) > 5, PATIENCE)
         sim.drop()
@@ -43,12 +43,12 @@ def _seen(recorder: PnlRecorder) -> int:
 
 def test_a_recorder_tells_what_happened(sim: SimServer) -> None:
     """The exit with its reason, profit and age, and the close."""
-    sim.buy(WALLET, profits_pct=[0, 6])
     strategy = StrategyConfig(target_profit_pct=5.0)
     with (
         open_session(sim, strategy=strategy) as session,
         PnlRecorder(session) as recorder,
     ):
+        sim.buy(WALLET, profits_pct=[0, 6])
         exit_signal = until(session, "exit_signal_with_tx")[-1]
         assert exit_signal.handle is not None
         sim.land_exit(exit_signal.handle.token_account)

@@ -13,7 +13,7 @@ from lasersell.stream.client import StreamClient
 from lasersell.stream.options import StreamConfigure
 from tests.integration.contrib.servers import Home
 from tests.integration.contrib.site.notes import RELAY_VARIABLE, WALLET
-from tests.integration.contrib.test_gunicorn import WORKERS, command
+from tests.integration.contrib.test_gunicorn import SLACK, STOP_SEC, WORKERS, command
 from tests.integration.relay.redis_server import running_redis
 
 EXITS = 6
@@ -49,4 +49,4 @@ def test_each_exit_signal_goes_to_one_worker(
             }
             assert len(home.box.of("exit_signal_with_tx")) == EXITS
             assert sim.connection_count == 1
-            assert server.press_ctrl_c() < 10
+            assert server.press_ctrl_c() < SLACK * STOP_SEC

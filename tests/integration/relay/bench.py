@@ -63,7 +63,8 @@ class Bench:
     @contextlib.contextmanager
     def session(self, **more: Any) -> Iterator[RelaySession]:
         """Connect a subscriber."""
-        with RelaySession.connect(self.redis.url, **more) as session:
+        options = {"command_timeout": PATIENCE, **more}
+        with RelaySession.connect(self.redis.url, **options) as session:
             yield session
 
 

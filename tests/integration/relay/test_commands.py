@@ -97,13 +97,15 @@ def test_an_error_crosses_the_relay_with_its_fields(bench: Bench) -> None:
 
 def test_a_command_that_nobody_answers_says_so(bench: Bench) -> None:
     """Without a publisher it times out, and a later publisher does not carry it out."""
-    with bench.session(command_timeout=0.3) as session:
-        with pytest.raises(RelayTimeoutError, match="is one running"):
-            session.update_strategy(MINE)
-        with bench.relay():
-            wait_for(session, "hello_ok")
-            session.update_strategy_optional(stop_loss_pct=1.0)
-            bench.sim.received.wait_for(UpdateStrategy, timeout=PATIENCE)
+    with (
+        bench.session(command_timeout=0.3) as hasty,
+        pytest.raises(RelayTimeoutError, match="is one running"),
+    ):
+        hasty.update_strategy(MINE)
+    with bench.session() as session, bench.relay():
+        wait_for(session, "hello_ok")
+        session.update_strategy_optional(stop_loss_pct=1.0)
+        bench.sim.received.wait_for(UpdateStrategy, timeout=PATIENCE)
     (changed,) = bench.sim.received.of(UpdateStrategy)
     assert changed.strategy.stop_loss_pct == 1.0
     assert changed.strategy.target_profit_pct != 42.0

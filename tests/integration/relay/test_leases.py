@@ -153,7 +153,7 @@ def test_what_was_sold_between_two_publishers_is_lost(bench: Bench) -> None:
 
 def test_a_leader_that_is_deposed_stands_by(bench: Bench) -> None:
     """It ends its stream, and leads again once the other one is gone."""
-    policy = RelayPolicy(lease=1.0)
+    policy = RelayPolicy(lease=3.0)
     with bench.session() as session, bench.relay(policy=policy) as relay:
         assert relay.wait_for_role("leading", PATIENCE)
         wait_for(session, "hello_ok")

@@ -94,7 +94,7 @@ def test_what_is_too_old_or_too_much_is_dropped_and_counted(
 
 def test_a_subscriber_that_missed_events_learns_what_is_true(bench: Bench) -> None:
     """It is told of a gap, and gets the positions that are open now."""
-    with bench.relay(), bench.session(high_capacity=4) as session:
+    with bench.session(high_capacity=4) as session, bench.relay():
         wait_for(session, "hello_ok")
         held = [bench.buy() for _ in range(15)]
         gone = held.pop(0)

@@ -126,6 +126,7 @@ def test_nothing_is_asked_for_after_the_close(sim: SimServer) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("documented_delays")
 def test_a_deadline_survives_reconnects(sim: SimServer) -> None:
     """Each gives the position a new id, and it fires when it would have (13.1, P5, P6)."""
     sim.change_options(position_ids="renewed")

@@ -39,9 +39,9 @@ from tests.integration.stream.streams import (
     receive_until,
     wait_for,
 )
+from tests.patience import PATIENCE
 
 _CONFIGURE = StreamConfigure(wallet_pubkeys=[WALLET], strategy=STRATEGY)
-_TIMEOUT = 2.0
 
 
 # Both orders
@@ -62,7 +62,7 @@ def test_both_orders_of_the_handshake_become_live(order: Any) -> None:
 
 def test_a_reconnect_remembers_the_order() -> None:
     """A server that holds hello_ok back costs the grace once, not at every reconnect."""
-    grace = 0.4
+    grace = 1.5
     with (
         SimServer(hello="after_configure") as sim,
         connect(sim.url, hello_grace=grace) as connection,
@@ -128,6 +128,7 @@ class _Failure:
     words: str
     configure: StreamConfigure = _CONFIGURE
     facts: dict[str, Any] = attrs.field(factory=dict)
+    timeout: float = PATIENCE
 
 
 def _rejecting(code: str) -> Callable[[], RawServer]:
@@ -169,7 +170,10 @@ _FAILURES = {
         facts={"code": "invalid_api_key", "message": "because"},
     ),
     "mute server": _Failure(
-        lambda: SimServer(hello="never"), ConnectTimeoutError, "no hello_ok in time"
+        lambda: SimServer(hello="never"),
+        ConnectTimeoutError,
+        "no hello_ok in time",
+        timeout=0.5,
     ),
     "hang-up": _Failure(
         lambda: RawServer(Peer.upgrade), ConnectError, "hung up during the handshake"
@@ -186,11 +190,11 @@ def test_a_failed_connect_is_one_clear_error(name: str) -> None:
         before = SYSTEM_CLOCK.monotonic()
         with pytest.raises(failure.error, match=failure.words) as caught:
             client(endpoint, hello_grace=0.1).connect(
-                failure.configure, timeout=1.0, wait_configured=_TIMEOUT
+                failure.configure, timeout=failure.timeout, wait_configured=PATIENCE
             )
         took = SYSTEM_CLOCK.monotonic() - before
     assert type(caught.value) is failure.error
-    assert took < _TIMEOUT
+    assert took < PATIENCE / 2
     assert KEY not in str(caught.value)
     for fact, value in failure.facts.items():
         assert getattr(caught.value, fact) == value
@@ -201,7 +205,7 @@ def test_a_server_that_is_down_is_one_clear_error() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with pytest.raises(ConnectError, match="is the server up") as caught:
-        client(f"ws://127.0.0.1:{port}/v1/ws").connect(_CONFIGURE, timeout=_TIMEOUT)
+        client(f"ws://127.0.0.1:{port}/v1/ws").connect(_CONFIGURE, timeout=PATIENCE)
     assert type(caught.value) is ConnectError
     assert isinstance(caught.value.__cause__, ConnectionRefusedError)
 
@@ -276,7 +280,7 @@ def test_a_late_rejection_ends_the_stream() -> None:
     def script(peer: Peer) -> None:
         peer.greet()
         peer.send(event(1))
-        assert connected.wait(_TIMEOUT)
+        assert connected.wait(PATIENCE)
         peer.send(error_frame("wallet_not_registered", "which one"))
         peer.drain()
 
@@ -297,7 +301,7 @@ def test_a_late_rejection_ends_the_stream() -> None:
         )
         for _ in range(2):
             with pytest.raises(HandshakeError, match="register each wallet"):
-                connection.recv(timeout=_TIMEOUT)
+                connection.recv(timeout=PATIENCE)
         assert isinstance(connection.error, HandshakeError)
         assert connection.state == "failed"
 

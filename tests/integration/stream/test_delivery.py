@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -229,10 +230,14 @@ def test_one_lane_has_one_receiver(sim: SimServer) -> None:
         results: list[object] = []
 
         def receive() -> None:
-            for message in high:
-                if message.type == "hello_ok":
-                    inside.set()
-                results.append(message)
+            while True:
+                # The other thread may be in one of its looks.
+                with contextlib.suppress(ConcurrencyError):
+                    for message in high:
+                        if message.type == "hello_ok":
+                            inside.set()
+                        results.append(message)
+                    return
 
         thread = threading.Thread(target=receive)
         thread.start()
@@ -247,14 +252,14 @@ def test_one_lane_has_one_receiver(sim: SimServer) -> None:
 
 def _until_refused(call: Callable[[], object]) -> ConcurrencyError:
     # The other thread may be between two calls for a moment.
-    deadline = Deadline(PATIENCE)
+    deadline, pause = Deadline(PATIENCE), threading.Event()
     while not deadline.has_passed():
         try:
             call()
         except ConcurrencyError as error:
             return error
         except TimeoutError:
-            continue
+            pause.wait(0.01)
     raise AssertionError("two receivers were let in")
 
 
@@ -272,7 +277,7 @@ def test_a_ping_measures_the_round_trip(sim: SimServer) -> None:
     assert all(0 < round_trip <= took for round_trip in round_trips)
     assert stats.round_trip == round_trips[-1]
     assert stats.clock_offset_ms is not None
-    assert abs(stats.clock_offset_ms) < 1000
+    assert abs(stats.clock_offset_ms) < 1000 * PATIENCE
 
 
 def test_a_ping_ends_with_its_connection() -> None:

@@ -171,4 +171,4 @@ def test_the_callbacks_thread_does_not_wait_for_itself(bench: Bench) -> None:
     bench.callbacks.on("*", close)
     bench.dispatcher.start()
     bench.put()
-    assert joined.wait(1.0)
+    assert joined.wait(PATIENCE / 2)
