@@ -12,7 +12,7 @@ CHECKED := lasersell pytest_lasersell.py tests examples $(wildcard benchmarks)
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo typescript test test-all test-slow stress check format coverage bench bench-docs bench-guard profile conformance soak screens clean
+.PHONY: help demo typescript test test-all test-slow stress check format coverage bench bench-docs bench-guard profile conformance soak soak-relay screens clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,7 +80,7 @@ soak-relay: $(READY) ## Kill the relay's publishers, workers and Redis at random
 
 clean: ## Remove .venv and everything that tools left behind
 	rm -rf $(VENV) $(VENV)-* build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
-	find lasersell tests examples -name __pycache__ -prune -exec rm -rf {} +
+	find . -name .git -prune -o -name __pycache__ -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \

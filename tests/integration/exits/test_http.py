@@ -16,7 +16,7 @@ from tests.faults.processes import run_in_fork
 from tests.integration.exits.server import Answer, running
 from tests.patience import PATIENCE
 
-FAST = 0.3
+FAST = 0.8
 """Seconds of a time-out that a test waits for."""
 
 
@@ -127,7 +127,7 @@ def test_the_total_time_out_holds(answer: Answer) -> None:
 def test_a_body_that_stops_short_does_not_hold_us() -> None:
     """The deadline is over the body too, where less of it comes than was announced."""
     with running(Answer(b"x", withheld=1)) as server:
-        found = failure(server.url, timeout=5 * FAST)
+        found = failure(server.url, timeout=2 * FAST)
     assert (found.was_sent, found.timed_out) == (True, True)
 
 

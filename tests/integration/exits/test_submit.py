@@ -13,6 +13,7 @@ from lasersell.exits.submit import Submission, Submitter
 from lasersell.exits.targets import SendTarget
 from tests.integration.exits.chain import Node, result, rpc_error, signed_exit
 from tests.integration.exits.server import Answer, Server, running
+from tests.patience import PATIENCE
 
 SIGNED = signed_exit()
 SIGNATURE = SIGNED.signature
@@ -213,10 +214,10 @@ def test_the_first_signature_wins() -> None:
         running(script=Node()) as fast,
     ):
         targets = [custom(slow, "slow"), custom(fast, "fast")]
-        with Submitter(targets, confirm_with=rpc(fast), timeout=5) as submitter:
+        with Submitter(targets, confirm_with=rpc(fast), timeout=PATIENCE) as submitter:
             start = SYSTEM_CLOCK.monotonic()
             assert submitter.submit(SIGNED).target == "fast"
-            assert SYSTEM_CLOCK.monotonic() - start < 3
+            assert SYSTEM_CLOCK.monotonic() - start < PATIENCE / 2
             slow.wait_for(1)
             slow.ended.set()
 
@@ -226,7 +227,7 @@ def test_all_targets_are_given_the_transaction() -> None:
     together = threading.Barrier(3)
 
     def wait_for_all(_: object) -> Answer:
-        together.wait(5)
+        together.wait(PATIENCE)
         return result(SIGNATURE)
 
     with running(script=wait_for_all) as server:
@@ -512,7 +513,7 @@ def test_close_ends_a_wait_for_a_confirmation() -> None:
         thread.start()
         server.wait_for(1)
         submitter.close()
-        thread.join(5)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
         assert outcome[0].stage == "confirm"
 

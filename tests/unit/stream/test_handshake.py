@@ -58,7 +58,7 @@ def _shake(
     with RawServer(script) as server:
         options = make_client(server.endpoint).options
         transport = Transport(options, wakeup)
-        transport.open(Deadline(timeout))
+        transport.open(Deadline(PATIENCE))
         try:
             return Handshake(
                 transport,
