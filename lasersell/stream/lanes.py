@@ -190,6 +190,10 @@ class Lanes(Generic[E]):
         """Tell whether the high lane is at its bound."""
         return len(self._high.queue) >= self.high_capacity
 
+    def is_stuck(self) -> bool:
+        """Tell whether a producer waits for room that no consumer has made yet."""
+        return self.held_back and len(self._high.queue) > self._resume_at
+
     def end(self, error: LaserSellError | None) -> None:
         """
         Put nothing after this; consumers take what is there, then see the end.
@@ -370,7 +374,7 @@ class Receiver(Generic[E]):
                     raise StreamError(
                         f"the stream ended before a {what} came"
                     ) from self._lanes.error
-                if self._lanes.held_back:
+                if self._lanes.is_stuck():
                     raise StreamError(
                         f"no {what} is among the events that wait, and they leave no room "
                         "for more; take some with recv()"
@@ -470,7 +474,13 @@ class Receiver(Generic[E]):
             self._is_waiting = False
 
     def _has_news(self, highs_seen: int) -> bool:
-        return len(self._highs) > highs_seen or bool(self._lows) or self._lanes.ended
+        return (
+            len(self._highs) > highs_seen
+            or bool(self._lows)
+            or self._lanes.ended
+            # To who looks past high events, that no more of them will come is news.
+            or (highs_seen > 0 and self._lanes.is_stuck())
+        )
 
 
 def _second_receiver() -> ConcurrencyError:

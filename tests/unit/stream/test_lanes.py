@@ -789,6 +789,52 @@ def test_a_search_in_a_full_lane_does_not_hang() -> None:
     assert _taken(receiver) == ["a", "b", "exit"]
 
 
+class _Hesitant(Receiver[Any]):
+    """A consumer to which something happens just before it waits."""
+
+    __slots__ = ("before_sleep",)
+
+    def _sleep(self, deadline: Deadline, highs_seen: int) -> bool:
+        self.before_sleep()
+        return super()._sleep(deadline, highs_seen)
+
+
+def test_a_search_is_told_of_a_lane_that_fills_up_as_it_goes_to_sleep() -> None:
+    """The ring of the reader that is held back comes before anybody waits for it."""
+    lanes = _lanes(high=2)
+    receiver = _Hesitant(lanes, lanes._high.queue, lanes._low)
+    lanes._receivers.append(receiver)
+    lanes.put(["a", "b"], [])
+    readers: list[_Reader] = []
+
+    def fill_up() -> None:
+        reader = _Reader(lanes, ["exit"], [])
+        readers.append(reader)
+        assert reader.is_held.wait(_PATIENCE)
+
+    receiver.before_sleep = fill_up
+    with pytest.raises(StreamError, match="leave no room for more"):
+        receiver.find(lambda event: event == "exit", _PATIENCE, what="exit")
+    readers[0].stop()
+    readers[0].join()
+    assert _taken(lanes.receiver()) == ["a", "b", "exit"]
+
+
+def test_a_search_waits_for_a_reader_that_has_room_again() -> None:
+    """A lane that was full, and no more is, is no reason to give up."""
+    lanes = _lanes(high=2)
+    receiver = lanes.receiver()
+    reader = _Reader(lanes, ["a", "b", "exit"], [])
+    assert reader.is_held.wait(_PATIENCE)
+    lanes._on_room = lambda: None  # as if the reader were slow to wake up
+    assert [receiver.get(0), receiver.get(0)] == ["a", "b"]
+    receiver._bell = _Bell(reader.ring)
+    assert (
+        receiver.find(lambda event: event == "exit", _PATIENCE, what="exit") == "exit"
+    )
+    reader.join()
+
+
 def test_an_event_that_has_left_its_lane_is_not_taken_twice() -> None:
     """What the consumer was given last may be gone; nothing else goes in its place."""
     lanes = _lanes()
