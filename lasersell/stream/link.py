@@ -116,9 +116,11 @@ class Link(Generic[E]):
             self.transport.abort()
 
     def take_down(self) -> None:
-        """Let go of the socket and of the reader thread."""
+        """Let go of the socket and of the reader thread; deliver what that had not taken."""
         self.transport.abort()
-        if not self.reader.join(READER_PATIENCE):
+        if self.reader.join(READER_PATIENCE):
+            self.reader.take_rest()
+        else:
             log.error("the reader thread did not end; this is a bug, please report it")
         self.transport.dispose()
 

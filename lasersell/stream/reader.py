@@ -150,6 +150,19 @@ class Reader(Generic[E]):
             return not self._thread.is_alive()
         return True
 
+    def take_rest(self) -> None:
+        """
+        Deliver what was posted as the connection ended, whatever the bound.
+
+        Called by the supervisor once the thread has ended, and nothing is posted any
+        more.
+        """
+        self._stopping = True
+        try:
+            self._take([])
+        except Exception:
+            log.exception("the last messages of a connection could not be applied")
+
     def _run(self) -> None:
         try:
             error = self._read()
@@ -173,6 +186,18 @@ class Reader(Generic[E]):
     def _take(self, texts: list[bytes]) -> None:
         highs: list[E] = []
         lows: list[E] = []
+        try:
+            self._apply(texts, highs, lows)
+        finally:
+            # Also after a mistake of ours: what was applied must be delivered.
+            if lows:
+                self.last_low = self._transport.last_byte
+            if highs or lows:
+                self._lanes.put_within_bound(
+                    highs, lows, self._wait_for_room, self._wakeup.ring
+                )
+
+    def _apply(self, texts: list[bytes], highs: list[E], lows: list[E]) -> None:
         apply = self._applier.apply
         self._applier.begin(self._transport.last_byte)
         self._take_posted(highs, lows)
@@ -192,12 +217,6 @@ class Reader(Generic[E]):
                 apply(message, highs, lows)
         for payload in self._take_binaries():
             apply(payload, highs, lows)
-        if lows:
-            self.last_low = self._transport.last_byte
-        if highs or lows:
-            self._lanes.put_within_bound(
-                highs, lows, self._wait_for_room, self._wakeup.ring
-            )
 
     def _take_posted(self, highs: list[E], lows: list[E]) -> None:
         while not self._posted.empty():

@@ -9,7 +9,7 @@ from lasersell.stream.client import StreamClient, StreamConnection, open_stream
 from lasersell.stream.intent import HoldSettings
 from lasersell.stream.lanes import Lanes
 from lasersell.stream.options import StreamConfigure
-from lasersell.stream.reader import RawApplier
+from lasersell.stream.reader import Applier, RawApplier
 from tests.patience import PATIENCE
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "WALLET",
     "client",
     "connect",
+    "connect_applied",
     "connect_held",
     "kinds",
     "receive_until",
@@ -61,15 +62,29 @@ def connect(
 
 
 def connect_held(
-    endpoint: str, hold: HoldSettings, *, resync_window: float = 5.0
+    endpoint: str, hold: HoldSettings, *, resync_window: float = 5.0, **settings: Any
 ) -> StreamConnection:
     """Return a live connection whose commands wait in a certain way."""
-    options = client(endpoint).options
+    return connect_applied(
+        endpoint, RawApplier(), hold, resync_window=resync_window, **settings
+    )
+
+
+def connect_applied(
+    endpoint: str,
+    applier: Applier[Any],
+    hold: HoldSettings | None = None,
+    *,
+    resync_window: float = 5.0,
+    **settings: Any,
+) -> StreamConnection:
+    """Return a live connection whose messages are applied in a certain way."""
+    options = client(endpoint, **settings).options
     stream = open_stream(
         options,
         _CONFIGURE,
         Lanes(options.high_capacity, 1024),
-        RawApplier(),
+        applier,
         timeout=PATIENCE,
         wait_configured=0.0,
         hold=hold,

@@ -16,15 +16,17 @@ from lasersell.sim import SimServer
 from lasersell.stream.client import StreamLanes
 from lasersell.stream.lifecycle import RAW_LIMIT, Undecodable
 from lasersell.stream.options import StreamConfigure
+from lasersell.stream.reader import Message, RawApplier
 from lasersell.stream.sender import StreamSender
 from tests.complaints import complaints
-from tests.faults.raw_server import Peer, RawServer
+from tests.faults.raw_server import Peer, RawServer, drain
 from tests.faults.wire import event, event_number
 from tests.integration.stream.streams import (
     STRATEGY,
     WALLET,
     client,
     connect,
+    connect_applied,
     kinds,
     receive_until,
     wait_for,
@@ -146,6 +148,34 @@ def test_messages_of_our_own_over_the_bound_double_nothing() -> None:
         with pytest.raises(TimeoutError):
             connection.recv(timeout=0)
     assert numbers == list(range(1, 20))
+
+
+class _Mistaken(RawApplier):
+    """An applier with a mistake in it."""
+
+    def apply(
+        self, message: Message, highs: list[Message], lows: list[Message]
+    ) -> None:
+        if isinstance(message, Pong) and message.server_time_ms == 2:
+            raise ValueError("a mistake of ours")
+        super().apply(message, highs, lows)
+
+
+def test_a_mistake_of_ours_loses_nothing_that_came_before_it() -> None:
+    """What was applied is delivered, then the connection is given up."""
+
+    def script(peer: Peer) -> None:
+        peer.greet()
+        peer.send(event(1) + event(2))
+        peer.drain()
+
+    with complaints() as said, RawServer(script, drain) as server:
+        connection = connect_applied(server.endpoint, _Mistaken())
+        with connection:
+            received = receive_until(connection, "disconnected")
+        assert "the reader failed" in said.get(timeout=PATIENCE)
+    assert kinds(received) == ["connected", "hello_ok", "pong", "disconnected"]
+    assert "a mistake of ours" in received[-1].cause
 
 
 # What cannot be read

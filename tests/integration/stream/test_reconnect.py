@@ -32,7 +32,9 @@ from lasersell.sim import SimServer
 from lasersell.stream import backoff
 from lasersell.stream.client import StreamConnection
 from lasersell.stream.intent import HoldSettings
-from tests.faults.raw_server import Peer, RawServer, Script
+from lasersell.stream.reader import Reader
+from tests.complaints import complaints
+from tests.faults.raw_server import Peer, RawServer, Script, drain
 from tests.faults.wire import (
     close_frame,
     error_frame,
@@ -355,6 +357,44 @@ def test_an_exit_that_nobody_answers_is_asked_for_three_times() -> None:
             unanswered = wait_for(connection, "exit_request_unanswered")
     assert (unanswered.token_account, unanswered.asks) == ("account", 3)
     assert [ask["type"] for ask in asked] == ["request_exit_signal"] * 3
+
+
+@pytest.mark.parametrize("who_ends_it", ["we", "the server"])
+def test_a_report_is_not_lost_with_its_connection(
+    who_ends_it: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the reader was too late to take is delivered before the disconnect."""
+    reported = threading.Event()
+    post = Reader.post
+
+    def post_and_tell(reader: Reader[Any], message: Any) -> None:
+        post(reader, message)
+        if message.type == "exit_request_unanswered":
+            reported.set()
+
+    def script(peer: Peer) -> None:
+        peer.greet()
+        # One more than the lane has room for: the reader takes nothing meanwhile.
+        peer.send(event(1), event(2))
+        assert reported.wait(PATIENCE)
+        if who_ends_it == "we":
+            peer.drain()
+
+    monkeypatch.setattr(Reader, "post", post_and_tell)
+    with (
+        complaints() as said,
+        RawServer(script, drain) as server,
+        connect_held(
+            server.endpoint, HoldSettings(retry_after=0.05), high_capacity=3
+        ) as connection,
+    ):
+        assert "high lane is full" in said.get(timeout=PATIENCE)
+        connection.sender.request_exit_signal(token_account="account")
+        assert reported.wait(PATIENCE)
+        if who_ends_it == "we":
+            connection.close()
+        told = kinds(receive_until(connection, "disconnected"))
+    assert told[-2:] == ["exit_request_unanswered", "disconnected"]
 
 
 def test_an_exit_is_asked_for_again_after_a_resync() -> None:
