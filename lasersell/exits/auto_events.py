@@ -135,5 +135,6 @@ class Reporter:
             return
         try:
             self._callback(event)
-        except Exception:
+        except BaseException:
+            # Also SystemExit, which would end the thread of all exits unseen.
             log.exception("the callback for auto-exit events failed on %s", event.type)

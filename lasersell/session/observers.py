@@ -262,7 +262,8 @@ class Observers:
                 continue
             try:
                 observation.hook(event)
-            except Exception:
+            except BaseException:
+                # Also SystemExit, which would end the thread of all hooks unseen.
                 log.exception(
                     "the hook %r failed on a %s", observation.hook, event.type
                 )

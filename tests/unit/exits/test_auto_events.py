@@ -43,14 +43,17 @@ def test_some_events_are_warnings(
     assert event.is_warning is expected
 
 
-def test_each_event_is_logged_and_handed_on(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [ValueError("a mistake"), SystemExit("a mistake")])
+def test_each_event_is_logged_and_handed_on(
+    error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
     """At the level that it deserves; what the callback raises is logged."""
     caplog.set_level(logging.INFO)
     seen: list[AutoExitEvent] = []
 
     def take(event: AutoExitEvent) -> None:
         seen.append(event)
-        raise ValueError("a mistake")
+        raise error
 
     reporter = Reporter(take)
     reporter.report(AutoExitEvent(type="submitted", at_ms=0))

@@ -108,14 +108,18 @@ def test_low_events_alone_arrive_too(
         seen.wait_for(count)
 
 
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1)])
 def test_a_hook_that_raises_is_logged_and_called_again(
-    lanes: Lanes[StreamEvent], watched: Observers, caplog: pytest.LogCaptureFixture
+    error: BaseException,
+    lanes: Lanes[StreamEvent],
+    watched: Observers,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """And the others are called all the same."""
     seen = Seen()
 
     def fail(event: StreamEvent) -> None:
-        raise ValueError("no")
+        raise error
 
     watched.add(fail, low=False)
     watched.add(seen, low=False)
