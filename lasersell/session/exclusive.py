@@ -125,8 +125,14 @@ class KeyHold:
     def _write(self, pid: int | None) -> None:
         # A name of its own, then renamed: whoever reads finds all of it or none.
         draft = self._record.with_suffix(f".{self._pid}")
-        draft.write_text(json.dumps({"pid": pid, "slots": self._slots}))
-        draft.replace(self._record)
+        try:
+            draft.write_text(json.dumps({"pid": pid, "slots": self._slots}))
+            draft.replace(self._record)
+        except OSError as error:
+            # Such as a full disk. Only the lock counts, and that must be let go.
+            log.warning(
+                "other processes cannot be told who holds the key: %s", error.strerror
+            )
 
     def __enter__(self) -> KeyHold:
         return self

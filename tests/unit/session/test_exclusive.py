@@ -260,6 +260,21 @@ def test_a_broken_record_is_no_obstacle(directory: Path, text: str) -> None:
     assert caught.value.pid is None
 
 
+def test_a_record_that_cannot_be_written_is_no_obstacle(
+    directory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on a full disk: the key is held, and free again, all the same."""
+    with hold(KEY):
+        (record,) = directory.glob("*.json")
+    # Where the draft of a record would be.
+    record.with_suffix(f".{os.getpid()}").mkdir()
+    for _ in range(2):
+        with hold(KEY) as key_hold:
+            key_hold.allow(2)
+            assert key_hold.is_held
+    assert "cannot be told who holds the key: Is a directory" in caplog.text
+
+
 def test_the_directory_is_that_of_the_user(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
