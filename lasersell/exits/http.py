@@ -9,6 +9,7 @@ library: the time from a signal to the submitted bytes is what exits are about.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import os
@@ -275,16 +276,13 @@ class Endpoint:
             connection.close()
 
     def _connect(self, deadline: Deadline) -> _Connection:
-        wakeup = Wakeup()
         try:
-            return _Connection(
-                self._open(wakeup, deadline.within(self._connect_timeout))
-            )
+            with contextlib.closing(Wakeup()) as wakeup:
+                sock = self._open(wakeup, deadline.within(self._connect_timeout))
         except ConnectError as error:
             late = isinstance(error, ConnectTimeoutError)
             raise HttpFailure(str(error), was_sent=False, timed_out=late) from error
-        finally:
-            wakeup.close()
+        return _Connection(sock)
 
     def _open(self, wakeup: Wakeup, deadline: Deadline) -> socket.socket:
         sock = connect_tcp(self.host, self._port, wakeup, deadline)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from lasersell.errors import ConnectError
+from lasersell.exits.http import Endpoint, HttpFailure
 from lasersell.stream import supervisor
 from tests.faults.client import connect, wait_for
 from tests.faults.raw_server import Peer, RawServer, live
@@ -48,6 +49,18 @@ def test_no_descriptor_left_is_a_connect_error(left: int) -> None:
         _descriptors_left(left),
     ):
         connect(server.endpoint)
+
+
+@pytest.mark.parametrize("left", [0, 1, 2])
+def test_no_descriptor_left_is_a_failed_request(left: int) -> None:
+    """A request for which no connection could be made was never sent."""
+    endpoint = Endpoint("http://127.0.0.1:1", name="the URL", connect_timeout=1.0)
+    with (
+        pytest.raises(HttpFailure, match="open files") as caught,
+        _descriptors_left(left),
+    ):
+        endpoint.request("GET", timeout=1.0)
+    assert not caught.value.was_sent
 
 
 def _refuse_threads(monkeypatch: pytest.MonkeyPatch, name: str, times: int) -> None:
