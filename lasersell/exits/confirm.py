@@ -120,7 +120,11 @@ class Watch:
                 is_retryable=True,
                 detail=status["err"],
             )
-        return Confirmation(self._signature, int(status.get("slot") or 0), str(level))
+        try:
+            slot = int(status.get("slot") or 0)
+        except (TypeError, ValueError) as error:
+            raise self._not_understood(error) from error
+        return Confirmation(self._signature, slot, str(level))
 
     def _look_for_expiry(self, deadline: Deadline) -> None:
         params = [self._blockhash, {"commitment": "confirmed"}]

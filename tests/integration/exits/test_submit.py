@@ -32,7 +32,7 @@ def rpc(server: Server) -> SendTarget:
 
 
 def status_of(
-    level: str | None, err: Any = None, slot: int = 7, context_slot: int = 100
+    level: str | None, err: Any = None, slot: Any = 7, context_slot: int = 100
 ) -> Answer:
     """Return the answer to a question about a signature; None is unknown."""
     known = {"slot": slot, "confirmations": 1, "err": err, "confirmationStatus": level}
@@ -433,12 +433,21 @@ def test_a_transaction_that_landed_in_the_last_block_is_not_expired() -> None:
         {"isBlockhashValid": [rpc_error(-32601, "Method not found")]},
         {"isBlockhashValid": [Answer(status=500)]},
         {"isBlockhashValid": [result({"value": False})]},
+        {"getSignatureStatuses": [status_of("confirmed", slot="?")]},
     ],
-    ids=["never seen good", "another node is behind", "no method", "busy", "malformed"],
+    ids=[
+        "never seen good",
+        "another node is behind",
+        "no method",
+        "busy",
+        "malformed",
+        "malformed status",
+    ],
 )
 def test_what_is_not_certain_is_not_called_expired(answers: dict[str, Any]) -> None:
     """A node that lags, or does not know the method, proves nothing."""
-    node = Node(getSignatureStatuses=[status_of(None, context_slot=100)], **answers)
+    unseen = {"getSignatureStatuses": [status_of(None, context_slot=100)]}
+    node = Node(**{**unseen, **answers})
     with running(script=node) as server, Submitter([rpc(server)]) as submitter:
         error = refused(lambda: submitter.confirm(SIGNED, timeout=0.3, interval=0.05))
     assert error.stage == "confirm"
