@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import sqlite3
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -77,6 +76,8 @@ EVENT_TYPES = (
 
 KILL_FILE_INTERVAL = 1.0
 """Seconds between two looks for the end of a kill switch that is a file."""
+FAILED_STEP_PAUSE = 1.0
+"""Seconds until an account is looked at again whose step failed in a way of its own."""
 
 
 class AutoExitLoop:
@@ -293,14 +294,16 @@ class AutoExitLoop:
         account.is_busy = True
 
         def run() -> None:
+            free = self._free
             try:
                 work()
             except Exception:
                 log.exception("a step of the auto-exit failed")
+                free = self._free_later
             finally:
                 with self._mutex:
                     self._workers.discard(threading.current_thread())
-                self._mailbox.put(partial(self._free, account))
+                self._mailbox.put(partial(free, account))
 
         try:
             with self._mutex:
@@ -313,6 +316,11 @@ class AutoExitLoop:
     def _free(self, account: Account) -> None:
         account.is_busy = False
         self._advance(account)
+
+    def _free_later(self, account: Account) -> None:
+        # The plan was told nothing, and would do the same again at once.
+        account.is_busy = False
+        account.due = self._clock.monotonic() + FAILED_STEP_PAUSE
 
     def _tell(self, report: Callable[..., None], *facts: Any) -> None:
         """Have a fact noted by the thread that owns the plans."""
@@ -333,7 +341,10 @@ class AutoExitLoop:
         except DuplicateAttempt as error:
             self._tell(self._repeated, account, sale, signal, error)
             return
-        except (LaserSellError, sqlite3.Error) as error:
+        except Exception as error:
+            # Also what nobody expects, of an account source for example: it counts as
+            # a failure, or the same would be tried again at once, and for ever.
+            log.debug("a transaction was not signed", exc_info=True)
             self._tell(self._refused, account, sale, signal, error)
             return
         # Before it is submitted: from now on the plan must know that it may land.

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import attrs
+from solders.pubkey import Pubkey
 
 from lasersell.exits.guard.inspection import Inspection
 from lasersell.exits.guard.instructions import Instruction, read_instructions
@@ -84,11 +85,8 @@ def check(
     _check_signer(transaction, intent)
     if not policy.looks_inside:
         return CheckedTransaction(transaction, intent, None)
+    _check_mint(intent, policy)
     inspection = Inspection(intent, policy, source)
-    if intent.mint in policy.quote_mints:
-        raise refusal(
-            "other_mint", f"{intent.mint} is what positions are paid in, not one"
-        )
     for instruction in read_instructions(transaction, policy, source):
         _look_at(inspection, instruction)
     _check_trade(inspection)
@@ -107,6 +105,17 @@ def _check_signer(transaction: UnsignedTransaction, intent: Intent) -> None:
         raise refusal(
             "extra_signer",
             f"it needs {transaction.signature_count} signatures, and only ours is expected",
+        )
+
+
+def _check_mint(intent: Intent, policy: Policy) -> None:
+    try:
+        Pubkey.from_string(intent.mint)
+    except ValueError:
+        raise refusal("other_mint", "the mint is no public key") from None
+    if intent.mint in policy.quote_mints:
+        raise refusal(
+            "other_mint", f"{intent.mint} is what positions are paid in, not one"
         )
 
 

@@ -11,6 +11,7 @@ import pytest
 from lasersell._clock import SYSTEM_CLOCK
 from lasersell.exits.api import ExitApiClient
 from lasersell.exits.journal import Journal, SignalRecord
+from lasersell.exits.signer import Signer
 from lasersell.exits.transaction import SignedTransaction
 from lasersell.protocol.codec import encode_server_message
 from lasersell.protocol.server import ExitSignalWithTx, PositionOpened
@@ -142,6 +143,44 @@ def test_a_journal_that_takes_nothing_sells_nothing(bench: Bench) -> None:
     assert bench.submitted == []
 
 
+def test_a_signer_that_is_broken_is_given_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever an account source raises counts as a failure, and is not tried for ever."""
+
+    def broken(*_: object) -> SignedTransaction:
+        raise RuntimeError("a mistake")
+
+    bench.buy(profits_pct=[0, 10])
+    monkeypatch.setattr(Signer, "sign_exit", broken)
+    settings = attrs.evolve(FAST, max_attempts=2)
+    with bench.session() as session, bench.auto_exit(session, settings):
+        ended = bench.steps.wait_for("ended", outcome="gave_up")
+    assert ended.detail == "a mistake"
+    assert bench.submitted == []
+
+
+def test_a_step_that_fails_is_not_repeated_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes wrong with it is no reason to send a transaction at a mad pace."""
+    monkeypatch.setattr("lasersell.exits.auto_loop.FAILED_STEP_PAUSE", 0.2)
+    bench.buy(profits_pct=[0, 10])
+    bench.sim.faults.submissions("delay", times=1000)
+    settings = attrs.evolve(FAST, look_interval=0.2, resend_interval=0.01)
+    with (
+        Journal(":memory:") as journal,
+        bench.session() as session,
+        bench.auto_exit(session, settings, journal=journal),  # type: ignore[arg-type]
+    ):
+        # What was sent cannot be noted.
+        journal._db.execute("DROP TABLE sends")
+        bench.sim.wait_until(lambda: bench.calls("getSignatureStatuses") >= 3)
+        assert bench.calls("sendTransaction") <= 8
+        bench.sim.faults.land_delayed()
+        bench.steps.wait_for("ended", outcome="sold")
+
+
 def test_an_api_that_fails_is_told(bench: Bench) -> None:
     """Nobody can build the level anew, so it is given up in the end."""
     holding = bench.buy(tokens=TOKENS)
@@ -238,7 +277,7 @@ def test_two_attempts_that_were_left_are_both_found_out(
         second = leave(journal, message, 1, "second")
     bench.sim.faults.settle(second)
     with bench.session() as session, bench.auto_exit(session, ONCE, path):
-        bench.sim.wait_until(lambda: bench.calls("getSignatureStatuses") >= 2)
+        bench.sim.wait_until(lambda: bench.calls("getSignatureStatuses") >= 3)
         bench.sim.send(bench.offer(holding, TOKENS))
         bench.steps.wait_for("signal")
         assert bench.submitted == []

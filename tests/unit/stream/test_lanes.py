@@ -794,6 +794,8 @@ class _Hesitant(Receiver[Any]):
 
     __slots__ = ("before_sleep",)
 
+    before_sleep: Callable[[], None]
+
     def _sleep(self, deadline: Deadline, highs_seen: int) -> bool:
         self.before_sleep()
         return super()._sleep(deadline, highs_seen)

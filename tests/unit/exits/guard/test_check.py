@@ -691,6 +691,12 @@ def test_a_sale_of_an_unknown_amount_is_refused() -> None:
     assert reason_of([sale()], unknown) == "amount_unknown"
 
 
+def test_what_is_no_mint_is_refused() -> None:
+    """A signal for what is no public key is a refusal as any other."""
+    intent = Intent(wallet=WALLET, mint="no mint", is_sale=True, limit=TOKENS)
+    assert reason_of([sale()], intent) == "other_mint"
+
+
 @pytest.mark.parametrize("mint", [WSOL, USD1])
 def test_a_position_in_the_quote_itself_is_refused(mint: str) -> None:
     """SOL and USD1 are what positions are paid in; nobody may sell them for us."""
