@@ -812,11 +812,11 @@ def test_a_search_is_told_of_a_lane_that_fills_up_as_it_goes_to_sleep() -> None:
     def fill_up() -> None:
         reader = _Reader(lanes, ["exit"], [])
         readers.append(reader)
-        assert reader.is_held.wait(_PATIENCE)
+        assert reader.is_held.wait(PATIENCE)
 
     receiver.before_sleep = fill_up
     with pytest.raises(StreamError, match="leave no room for more"):
-        receiver.find(lambda event: event == "exit", _PATIENCE, what="exit")
+        receiver.find(lambda event: event == "exit", PATIENCE, what="exit")
     readers[0].stop()
     readers[0].join()
     assert _taken(lanes.receiver()) == ["a", "b", "exit"]
@@ -827,13 +827,11 @@ def test_a_search_waits_for_a_reader_that_has_room_again() -> None:
     lanes = _lanes(high=2)
     receiver = lanes.receiver()
     reader = _Reader(lanes, ["a", "b", "exit"], [])
-    assert reader.is_held.wait(_PATIENCE)
+    assert reader.is_held.wait(PATIENCE)
     lanes._on_room = lambda: None  # as if the reader were slow to wake up
     assert [receiver.get(0), receiver.get(0)] == ["a", "b"]
     receiver._bell = _Bell(reader.ring)
-    assert (
-        receiver.find(lambda event: event == "exit", _PATIENCE, what="exit") == "exit"
-    )
+    assert receiver.find(lambda event: event == "exit", PATIENCE, what="exit") == "exit"
     reader.join()
 
 
