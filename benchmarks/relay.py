@@ -1,38 +1,57 @@
 """
-How long a signal takes from the publisher's stream to a worker: ``python -m benchmarks.relay``.
+How long a signal takes from the server's socket to a worker: ``python -m benchmarks.relay``.
 
-Publisher, worker, simulator and Redis are processes of their own on this machine, so that
-their monotonic clocks are one.
+Load server, publisher, worker and Redis are processes of their own on this machine, as
+they would be on hosts of their own: none waits for another's interpreter, and their
+monotonic clocks are one. The load server stamps each signal just before it writes it.
+Each signal is the first of its position, over a steady rate of PnL updates that goes round
+all positions.
+
+Beside it, under the same load: one hop of a record as large between two bare processes
+over the same Redis, XADD to XREADGROUP, with nothing but redis-py. That is the floor: a
+signal makes one such hop, after one from the load server to the publisher.
+
+On few cores the processes wait for each other, and in a virtual machine for a core to be
+woken up. To tell that from what is ours, put everything on one core, which is then never
+woken by another: ``taskset -c 1 python -m benchmarks.relay``.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import shutil
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
+import attrs
+import redis
+
+from benchmarks.measure import spread
+from benchmarks.runner import LoadServer
+from benchmarks.wire import WALLET
+from benchmarks.work import Place, Work
 from lasersell.protocol.server import ExitSignalWithTx
 from lasersell.protocol.strategy import StrategyConfig
 from lasersell.relay import Relay, RelaySession
-from lasersell.sim import SimServer
 from lasersell.stream.client import StreamClient
 from lasersell.stream.options import StreamConfigure
 
 __all__ = ["main"]
 
-WALLET = "AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9"
 WARM_UP = 20
-PROBES = 200
+GROUP = "g"
+RECORD = b"x" * 4096
+"""As large as the record of an exit signal."""
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -40,16 +59,15 @@ def main() -> None:
     parser.add_argument("--signals", type=int, default=300)
     parser.add_argument("--interval-ms", type=float, default=20.0)
     parser.add_argument("--rates", type=int, nargs="+", default=[0, 1_000, 5_000])
-    parser.add_argument("--role", choices=["publisher", "worker"])
+    parser.add_argument("--role", choices=list(_ROLES))
     parser.add_argument("addresses", nargs="*")
     arguments = parser.parse_args()
-    if arguments.role == "publisher":
-        _publish(*arguments.addresses)
-    elif arguments.role == "worker":
-        _work(*arguments.addresses)
-    else:
+    if arguments.role:
+        _ROLES[arguments.role](*arguments.addresses)
+        return
+    with LoadServer() as server:
         for rate in arguments.rates:
-            _measure(rate, arguments.signals, arguments.interval_ms / 1000)
+            _measure(server, rate, arguments.signals, arguments.interval_ms)
 
 
 # The processes
@@ -60,25 +78,56 @@ def _publish(url: str, endpoint: str) -> None:
         url,
         StreamClient("a-key", endpoint=endpoint),
         StreamConfigure([WALLET], StrategyConfig(target_profit_pct=500.0)),
-        groups=["g"],
+        groups=[GROUP],
     )
-    relay.run()
+    with relay:
+        relay.wait_for_role("leading")
+        print("ready", flush=True)
+        threading.Event().wait()
 
 
-def _work(url: str, group: str) -> None:
-    with RelaySession.connect(url, group=group or None) as session:
+def _work(url: str) -> None:
+    """Print of each signal how old it is, in ns: since the server, since the publisher."""
+    with RelaySession.connect(url, group=GROUP) as session:
         print("ready", flush=True)
         for event in session:
             message = event.message
             if isinstance(message, ExitSignalWithTx):
-                now = time.monotonic()
-                sent_at = float(message.reason or 0)
-                print(json.dumps([now - sent_at, now - event.arrival.at]), flush=True)
+                now = time.monotonic_ns()
+                arrived = int(1e9 * event.arrival.at)
+                print(now - (message.triggered_at_ms or 0), now - arrived, flush=True)
+
+
+def _send_bare(url: str, count: str, interval_ms: str) -> None:
+    client, tick = redis.Redis.from_url(url, protocol=2), threading.Event()
+    for _ in range(int(count)):
+        tick.wait(float(interval_ms) / 1000)
+        client.xadd("bare", {"t": time.monotonic_ns(), "e": RECORD})
+
+
+def _receive_bare(url: str) -> None:
+    client = redis.Redis.from_url(url, protocol=2)
+    client.xgroup_create("bare", GROUP, id="0", mkstream=True)
+    print("ready", flush=True)
+    while True:
+        found: Any = client.xreadgroup(GROUP, "one", {"bare": ">"}, count=1, block=1000)
+        for _, entries in found:
+            for _, fields in entries:
+                print(time.monotonic_ns() - int(fields[b"t"]), flush=True)
+
+
+_ROLES: dict[str, Callable[..., None]] = {
+    "publisher": _publish,
+    "worker": _work,
+    "sender": _send_bare,
+    "receiver": _receive_bare,
+}
 
 
 @contextlib.contextmanager
-def _process(role: str, *addresses: str) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "benchmarks.relay", "--role", role, *addresses]
+def _process(role: str, *addresses: object) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "benchmarks.relay", "--role", role]
+    command += map(str, addresses)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -87,7 +136,8 @@ def _process(role: str, *addresses: str) -> Iterator[subprocess.Popen[str]]:
 
 
 @contextlib.contextmanager
-def _redis() -> Iterator[int]:
+def _redis() -> Iterator[tuple[str, int]]:
+    """Run a Redis; yield its URL and its process id."""
     program = shutil.which("redis-server")
     if program is None:
         sys.exit("no redis-server: apt-get install redis-server")
@@ -104,7 +154,7 @@ def _redis() -> Iterator[int]:
                     ):
                         break
                     threading.Event().wait(0.02)
-                yield port
+                yield f"redis://127.0.0.1:{port}", process.pid
             finally:
                 process.kill()
 
@@ -112,76 +162,82 @@ def _redis() -> Iterator[int]:
 # Measuring
 
 
-def _measure(rate: int, signals: int, interval: float) -> None:
-    with (
-        _redis() as port,
-        SimServer(volatility_pct=0.0) as sim,
-        _process("publisher", url := f"redis://127.0.0.1:{port}", sim.url),
-        _process("worker", url, "g") as worker,
-    ):
-        assert worker.stdout is not None
-        worker.stdout.readline()
-        sim.wait_for_connections(1)
-        sim.buy(WALLET)
-        if rate:
-            sim.flood(rate=rate)
-        threading.Event().wait(1.0)
-        sender = threading.Thread(
-            target=_send, args=(sim, signals + WARM_UP, interval), daemon=True
-        )
-        sender.start()
-        times = [json.loads(worker.stdout.readline()) for _ in range(signals + WARM_UP)]
-        sender.join()
-        floor = _floor(port)
-    kept = times[WARM_UP:]
-    print(f"{rate} pnl/s, {signals} signals; load {os.getloadavg()[0]:.1f}")
-    print(f"  simulator to worker:  {_show([t[0] for t in kept])}")
-    print(f"  publisher to worker:  {_show([t[1] for t in kept])}")
-    print(f"  PING of Redis, alone: {_show(floor)}", flush=True)
+@attrs.frozen
+class _Cpu:
+    """The CPU time that processes take, from now on."""
 
+    processes: dict[str, int]
+    began: float = attrs.field(factory=time.monotonic)
+    before: dict[str, float] = attrs.field(init=False)
 
-def _send(sim: SimServer, count: int, interval: float) -> None:
-    holding = sim.holdings(WALLET)[0]
-    tick = threading.Event()
-    for number in range(count):
-        tick.wait(interval)
-        sim.send(
-            ExitSignalWithTx(
-                session_id=1,
-                position_id=holding.position_id,
-                wallet_pubkey=WALLET,
-                mint=holding.mint,
-                token_account=f"{holding.token_account[:-3]}{number:03}",
-                position_tokens=1,
-                profit_units=0,
-                reason=f"{time.monotonic()}",
-                triggered_at_ms=int(1000 * time.time()),
-                unsigned_tx_b64="AA==",
-            )
+    @before.default
+    def _now(self) -> dict[str, float]:
+        return {name: _cpu_seconds(pid) for name, pid in self.processes.items()}
+
+    def __str__(self) -> str:
+        wall, now = time.monotonic() - self.began, self._now()
+        return ", ".join(
+            f"{name} {100 * (now[name] - self.before[name]) / wall:.0f} %"
+            for name in self.processes
         )
 
 
-def _floor(port: int) -> list[float]:
-    """Return the times of bare PINGs over a socket: what this machine can do now."""
-    times = []
-    with socket.create_connection(("127.0.0.1", port)) as sock:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for _ in range(PROBES):
-            threading.Event().wait(0.005)
-            began = time.monotonic()
-            sock.sendall(b"PING\r\n")
-            sock.recv(64)
-            times.append(time.monotonic() - began)
-    return times
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def _show(seconds: list[float]) -> str:
-    ordered = sorted(seconds)
-    p99 = ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]
-    return (
-        f"p50 {1000 * statistics.median(ordered):.2f} ms, p99 {1000 * p99:.2f} ms, "
-        f"max {1000 * ordered[-1]:.2f} ms"
+def _measure(server: LoadServer, rate: int, signals: int, interval_ms: float) -> None:
+    count = signals + WARM_UP
+    work = Work(
+        script="exits",
+        # Twice: while the bare hops are measured the load goes on.
+        positions=2 * count,
+        exits=2 * count,
+        pnl_rate=rate,
+        interval_ms=interval_ms,
     )
+    place = Place(server.port, next(server.runs), work)
+    with (
+        _redis() as (url, redis_pid),
+        _process("worker", url) as worker,
+        _process("publisher", url, place.endpoint) as publisher,
+    ):
+        _numbers(worker, 0)
+        _numbers(publisher, 0)
+        place.go()
+        cpu = _Cpu(
+            {"publisher": publisher.pid, "Redis": redis_pid, "worker": worker.pid}
+        )
+        ages = _numbers(worker, count)[WARM_UP:]
+        used = str(cpu)
+        with (
+            _process("receiver", url) as receiver,
+            _process("sender", url, count, interval_ms),
+        ):
+            _numbers(receiver, 0)
+            hops = _numbers(receiver, count)[WARM_UP:]
+    print(f"{rate} pnl/s, {signals} signals; load {os.getloadavg()[0]:.1f}")
+    print(f"  server to worker:        {_show([age for age, _ in ages])}")
+    print(f"  publisher to worker:     {_show([age for _, age in ages])}")
+    print(f"  bare hop over the Redis: {_show([hop for (hop,) in hops])}")
+    print(f"  CPU: {used}", flush=True)
+
+
+def _numbers(process: subprocess.Popen[str], lines: int) -> list[list[int]]:
+    """Wait until a process is ready, or has printed so many lines of numbers."""
+    assert process.stdout is not None
+    if not lines:
+        process.stdout.readline()
+    return [
+        [int(number) for number in process.stdout.readline().split()]
+        for _ in range(lines)
+    ]
+
+
+def _show(nanoseconds: list[int]) -> str:
+    of = spread([number / 1e6 for number in nanoseconds], "ms")
+    return f"p50 {of['p50_ms']:.2f} ms, p99 {of['p99_ms']:.2f} ms, max {of['max_ms']:.2f} ms"
 
 
 if __name__ == "__main__":

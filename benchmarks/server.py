@@ -150,16 +150,23 @@ def _flood(peer: Peer) -> None:
 
 
 def _exits(peer: Peer) -> None:
-    """Send exit signals at random moments over a steady rate of PnL updates."""
+    """
+    Send exit signals at random moments over a steady rate of PnL updates.
+
+    Of one position after the other, made beforehand.
+    """
+    positions = max(1, peer.work.positions)
+    for position in range(1, positions + 1):
+        exit_frame(0, position)
     peer.run.go.acquire()
     rng = random.Random(_RANDOM_SEED)
     mean = peer.work.interval_ms * 1e6
     background = _Background(peer)
     at = time.monotonic_ns()
-    for _ in range(peer.work.exits):
+    for number in range(peer.work.exits):
         at += int(mean * rng.uniform(0.5, 1.5))
         background.run(until=at)
-        peer.send(exit_frame(time.monotonic_ns()))
+        peer.send(exit_frame(time.monotonic_ns(), number % positions + 1))
     peer.run.finish()
 
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from functools import cache
 from itertools import cycle, islice
 from typing import Any
 
@@ -239,23 +240,27 @@ def flood_frames(count: int, positions: int, *, mixed: bool) -> list[bytes]:
 
 
 _STAMP = 111_111_111
-_BEFORE, _AFTER = (
-    json.dumps(_exit_signal(1, _STAMP), separators=(",", ":"))
-    .encode()
-    .split(str(_STAMP).encode())
-)
 
 
-def exit_frame(stamp: int) -> bytes:
-    """Return an exit signal for position 1 that carries nanoseconds as its time."""
-    return frame(TEXT, b"%b%d%b" % (_BEFORE, stamp, _AFTER))
+@cache
+def _around_stamp(position: int) -> tuple[bytes, bytes]:
+    message = json.dumps(_exit_signal(position, _STAMP), separators=(",", ":"))
+    before, after = message.encode().split(str(_STAMP).encode())
+    return before, after
+
+
+def exit_frame(stamp: int, position: int = 1) -> bytes:
+    """Return an exit signal for a position that carries nanoseconds as its time."""
+    before, after = _around_stamp(position)
+    return frame(TEXT, b"%b%d%b" % (before, stamp, after))
 
 
 def stamp_of(payload: bytes) -> int | None:
-    """Return the time in an :func:`exit_frame`; None if it is something else."""
-    if not payload.startswith(_BEFORE):
+    """Return the time in an :func:`exit_frame` of position 1; None of anything else."""
+    before, _ = _around_stamp(1)
+    if not payload.startswith(before):
         return None
-    return int(payload[len(_BEFORE) : payload.index(b",", len(_BEFORE))])
+    return int(payload[len(before) : payload.index(b",", len(before))])
 
 
 # --- Frames of a client -------------------------------------------------------
