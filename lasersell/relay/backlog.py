@@ -3,6 +3,10 @@ What waits to be written to Redis: in memory up to a bound, then on the disk.
 
 High events keep their order and are never dropped: when the disk is at its bound too, who
 puts them waits, and the stream pushes back. Of low events the oldest are dropped.
+
+Each lane has a writer of its own, so that a high event never waits for low ones to be
+written. A low event waits for the high ones that came before it: its position may be
+among them.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import msgspec
 
 from lasersell._clock import Deadline
 
-__all__ = ["BATCH", "Backlog", "Batch", "HighItem", "LowItem"]
+__all__ = ["BATCH", "Backlog", "HighItem", "LowItem"]
 
 log = logging.getLogger(__name__)
 
@@ -51,18 +55,12 @@ class LowItem(msgspec.Struct, gc=False):
     """When it arrived, monotonic seconds."""
     server_ms: float | None
     epoch: str
+    key: str = ""
+    """The key of its position, if it is kept as the latest of it; else empty."""
     latest: str = ""
     """The field in which it is kept as the latest; empty if it is not."""
-
-
-class Batch(msgspec.Struct, gc=False):
-    """What is written at once."""
-
-    highs: list[HighItem]
-    lows: list[LowItem]
-
-    def __bool__(self) -> bool:
-        return bool(self.highs or self.lows)
+    after: int = 0
+    """How many high events were put before it; the backlog counts them."""
 
 
 class Spool:
@@ -133,7 +131,7 @@ class Spool:
 
 class Backlog:
     """
-    A queue of both lanes between one thread that collects and one that writes.
+    A queue of both lanes between one thread that collects and one for each that writes.
 
     Args:
         memory: High events in memory before the disk is used.
@@ -153,10 +151,15 @@ class Backlog:
         self._highs: deque[HighItem] = deque()
         self._lows: deque[LowItem] = deque(maxlen=low_capacity)
         self._spool = Spool(directory, disk_bytes)
-        self._changed = threading.Condition()
+        mutex = threading.Lock()
+        # One for each thread that may wait, so that none is woken for another.
+        self._has_highs = threading.Condition(mutex)
+        self._has_lows = threading.Condition(mutex)
+        self._has_room = threading.Condition(mutex)
         self._is_closed = False
         self._is_full = False
         self._linger: Deadline | None = None
+        self._put = self._written = 0
         self.low_dropped = 0
 
     @property
@@ -174,6 +177,13 @@ class Backlog:
         """Whether the stream is held back because nothing more can be kept."""
         return self._is_full
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more will be put."""
+        return self._is_closed
+
+    # High events
+
     def put_high(self, item: HighItem) -> bool:
         """
         Put a high event; blocks while memory and disk are full.
@@ -181,13 +191,14 @@ class Backlog:
         Returns:
             False if the backlog was closed instead.
         """
-        with self._changed:
+        with self._has_room:
             while not self._is_closed:
                 if self._keep(item):
-                    self._changed.notify_all()
+                    self._put += 1
+                    self._has_highs.notify()
                     return True
                 self._note_full()
-                self._changed.wait()
+                self._has_room.wait()
             return False
 
     def _keep(self, item: HighItem) -> bool:
@@ -209,73 +220,92 @@ class Backlog:
                 self.waiting,
             )
 
+    def take_highs(self, timeout: float) -> list[HighItem]:
+        """
+        Take the high events to be written next, as soon as there is one.
+
+        Blocks for ``timeout`` seconds at most; none when nothing came in time.
+        """
+        with self._has_highs:
+            self._has_highs.wait_for(lambda: self._highs or self._is_closed, timeout)
+            highs = [self._highs.popleft() for _ in range(min(BATCH, len(self._highs)))]
+            while self._spool.waiting and len(self._highs) < self._memory:
+                self._highs.append(self._spool.pop())
+            if len(self._highs) < self._memory:
+                self._is_full = False
+                self._has_room.notify_all()
+            return highs
+
+    def note_written(self, count: int) -> None:
+        """Note that so many of the high events that were taken are in Redis."""
+        with self._has_lows:
+            self._written += count
+            if self._lows:
+                self._has_lows.notify()
+
+    # Low events
+
     def put_low(self, item: LowItem) -> None:
         """Put a low event; never blocks."""
-        with self._changed:
+        with self._has_lows:
             if len(self._lows) == self._lows.maxlen:
                 self.low_dropped += 1
+            item.after = self._put
             self._lows.append(item)
             if self._linger is None:
                 self._linger = Deadline(LINGER_SEC)
-                self._changed.notify_all()
+                self._has_lows.notify()
 
-    def take(self, timeout: float) -> Batch:
+    def take_lows(self, timeout: float) -> list[LowItem]:
         """
-        Take what is to be written next; empty when nothing came in time.
+        Take the low events to be written next, once they waited for others.
 
-        High events are returned as soon as there is one, low ones once they waited for
-        others. Blocks for ``timeout`` seconds at most.
+        Blocks for ``timeout`` seconds at most; none when nothing came in time.
         """
         deadline = Deadline(timeout)
-        with self._changed:
+        with self._has_lows:
             while not (self._is_ripe() or self._is_closed or deadline.has_passed()):
                 until = deadline
-                if self._linger is not None:
+                if self._linger is not None and not self._linger.has_passed():
                     until = deadline.within(self._linger.remaining() or 0.0)
-                self._changed.wait(until.remaining())
-            highs = [self._highs.popleft() for _ in range(min(BATCH, len(self._highs)))]
-            self._refill()
-            lows = []
-            if self._is_ripe_low() or self._is_closed:
-                lows = [
-                    self._lows.popleft() for _ in range(min(BATCH, len(self._lows)))
-                ]
+                self._has_lows.wait(until.remaining())
+            lows: list[LowItem] = []
+            while self._lows and len(lows) < BATCH and self._may_go(self._lows[0]):
+                lows.append(self._lows.popleft())
+            if lows:
                 self._linger = Deadline(0) if self._lows else None
-            return Batch(highs, lows)
+            return lows
 
     def _is_ripe(self) -> bool:
-        return bool(self._highs) or self._is_ripe_low()
-
-    def _is_ripe_low(self) -> bool:
-        return len(self._lows) >= BATCH or (
-            self._linger is not None and self._linger.has_passed()
+        return (
+            self._linger is not None
+            and (self._linger.has_passed() or len(self._lows) >= BATCH)
+            and self._may_go(self._lows[0])
         )
 
-    def _refill(self) -> None:
-        while self._spool.waiting and len(self._highs) < self._memory:
-            self._highs.append(self._spool.pop())
-        if self._is_full and len(self._highs) < self._memory:
-            self._is_full = False
-        self._changed.notify_all()
+    def _may_go(self, item: LowItem) -> bool:
+        return self._is_closed or item.after <= self._written
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether nothing more will be put."""
-        return self._is_closed
+    # The end
 
     def close(self) -> None:
         """Take no more; what is there can still be taken."""
-        with self._changed:
+        with self._has_highs:
             self._is_closed = True
-            self._changed.notify_all()
+            self._wake_all()
 
     def discard(self) -> int:
         """Drop everything and let go of the file; return how many high events."""
-        with self._changed:
+        with self._has_highs:
             lost = self.waiting
             self._is_closed = True
             self._highs.clear()
             self._lows.clear()
+            self._linger = None
             self._spool.close()
-            self._changed.notify_all()
+            self._wake_all()
             return lost
+
+    def _wake_all(self) -> None:
+        for condition in (self._has_highs, self._has_lows, self._has_room):
+            condition.notify_all()

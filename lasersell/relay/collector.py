@@ -157,7 +157,7 @@ class Collector:
         if born_here is not None:
             # What came undecodable is of no use to anybody but us.
             return
-        latest = ""
+        key = latest = ""
         if event.handle is not None and isinstance(
             event.message, (PnlUpdate, LiquiditySnapshot)
         ):
@@ -165,7 +165,7 @@ class Collector:
             latest = f"{key} {event.message.type}"
         arrival = event.arrival
         self._backlog.put_low(
-            LowItem(payload, arrival.at, arrival.server_ms, self.epoch, latest)
+            LowItem(payload, arrival.at, arrival.server_ms, self.epoch, key, latest)
         )
 
     def _take_high(self, event: StreamEvent) -> None:

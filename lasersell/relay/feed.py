@@ -301,10 +301,13 @@ class Feed:
     def _event_of(self, fields: Mapping[bytes, bytes]) -> StreamEvent | None:
         self._token = max(self._token, int(fields[b"t"]))
         entry = entry_of(fields)
-        message = decode_message(bytes(entry.message), entry.born_here)
         replica = self._replica
         replica.epoch = entry.epoch
         handle = None if entry.position is None else replica.apply(entry.position)
+        if entry.exit_attempt is not None and not self._with_signals:
+            # Whose signal it is decodes it, and waits for this thread meanwhile.
+            return None
+        message = decode_message(bytes(entry.message), entry.born_here)
         if isinstance(message, Disconnected):
             replica.disconnected()
         elif isinstance(message, HelloOk):

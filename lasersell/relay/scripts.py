@@ -17,6 +17,7 @@ __all__ = [
     "FAIL",
     "OWN",
     "PUBLISH",
+    "PUBLISH_LOW",
     "RELEASE",
     "RENEW",
     "RESET",
@@ -69,48 +70,55 @@ return 1
 """)
 
 PUBLISH = Script("""
--- KEYS lease, meta, high, low, positions, latest
--- ARGV lease, token, source, number of the first high event, low entries kept,
---   low payload ('' if none), state ('' if not to be told), count of high events,
---   then of each: payload, key of its position ('' if none), its record ('' if it is over),
---   then of each latest: field, value.
--- Returns 1, or 0 if another one leads, or -1 less the number of the last high event
---   that is there if Redis has forgotten some.
+-- KEYS lease, meta, high, positions, latest
+-- ARGV lease, token, source, number of the first event, then of each event: payload,
+--   key of its position ('' if none), its record ('' if it is over).
+-- Returns 1, or 0 if another one leads, or -1 less the number of the last event that is
+--   there if Redis has forgotten some.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-local first, count, at = tonumber(ARGV[4]), tonumber(ARGV[8]), 9
--- What was written before an answer got lost is not written again.
-local written = 0
+local first = tonumber(ARGV[4])
 local meta = redis.call('HMGET', KEYS[2], 'source', 'written')
+local written = 0
 if meta[1] == ARGV[3] then written = tonumber(meta[2]) end
 if written < first - 1 then return -1 - written end
-if count > 0 then
-  for number = first, first + count - 1 do
-    if number > written then
-      local sequence = redis.call('HINCRBY', KEYS[2], 'sequence', 1)
-      redis.call('XADD', KEYS[3], '*', 'e', ARGV[at], 'i', ARGV[3] .. ':' .. number,
-        'n', sequence, 't', ARGV[2])
-      local key, record = ARGV[at + 1], ARGV[at + 2]
-      if key ~= '' then
-        if record ~= '' then
-          redis.call('HSET', KEYS[5], key, record)
-        else
-          redis.call('HDEL', KEYS[5], key)
-          redis.call('HDEL', KEYS[6], key .. ' pnl_update', key .. ' liquidity_snapshot')
-        end
+local number = first
+for at = 5, #ARGV, 3 do
+  if number > written then
+    local sequence = redis.call('HINCRBY', KEYS[2], 'sequence', 1)
+    redis.call('XADD', KEYS[3], '*', 'e', ARGV[at], 'i', ARGV[3] .. ':' .. number,
+      'n', sequence, 't', ARGV[2])
+    local key, record = ARGV[at + 1], ARGV[at + 2]
+    if key ~= '' then
+      if record ~= '' then
+        redis.call('HSET', KEYS[4], key, record)
+      else
+        redis.call('HDEL', KEYS[4], key)
+        redis.call('HDEL', KEYS[5], key .. ' pnl_update', key .. ' liquidity_snapshot')
       end
     end
-    at = at + 3
   end
-  redis.call('HSET', KEYS[2], 'source', ARGV[3], 'written', first + count - 1)
+  number = number + 1
 end
-if ARGV[7] ~= '' then redis.call('HSET', KEYS[2], 'state', ARGV[7]) end
-if ARGV[6] ~= '' or ARGV[7] ~= '' then
-  redis.call('XADD', KEYS[4], 'MAXLEN', ARGV[5], '*', 'e', ARGV[6], 's', ARGV[7],
-    't', ARGV[2])
+if number > first then
+  redis.call('HSET', KEYS[2], 'source', ARGV[3], 'written', number - 1)
 end
-while at < #ARGV do
-  redis.call('HSET', KEYS[6], ARGV[at], ARGV[at + 1])
-  at = at + 2
+return 1
+""")
+
+PUBLISH_LOW = Script("""
+-- KEYS lease, meta, low, positions, latest
+-- ARGV lease, token, low entries kept, payload ('' if none), state ('' if not to be
+--   told), then of each latest: key of its position, field, value.
+-- Returns 1, or 0 if another one leads.
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[5] ~= '' then redis.call('HSET', KEYS[2], 'state', ARGV[5]) end
+redis.call('XADD', KEYS[3], 'MAXLEN', ARGV[3], '*', 'e', ARGV[4], 's', ARGV[5],
+  't', ARGV[2])
+for at = 6, #ARGV, 3 do
+  -- Not of a position that has ended meanwhile: nobody would ever remove it.
+  if redis.call('HEXISTS', KEYS[4], ARGV[at]) == 1 then
+    redis.call('HSET', KEYS[5], ARGV[at + 1], ARGV[at + 2])
+  end
 end
 return 1
 """)

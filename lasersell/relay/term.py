@@ -1,9 +1,10 @@
 """
 One term of a leader: from the lease it won to the end of it.
 
-Three threads and the caller's: one keeps the lease, one takes the events of the session,
-one takes commands, and the caller's writes. So a Redis that is away or slow holds back
-neither the stream nor the lease of another Redis call.
+One thread for each thing that may have to wait: one keeps the lease, one takes the events
+of the session, one takes commands, one writes the low lane, and the caller's writes the
+high one. So a Redis that is away or slow holds back neither the stream nor the lease, and
+low events never hold back a high one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import msgspec
 from lasersell._clock import SYSTEM_CLOCK, Deadline
 from lasersell._threads import next_number, start_thread
 from lasersell.errors import RelayConnectError
-from lasersell.relay.backlog import BATCH, Backlog, Batch, HighItem, LowItem
+from lasersell.relay.backlog import BATCH, Backlog, HighItem, LowItem
 from lasersell.relay.codec import LowEntry, StreamState, to_json
 from lasersell.relay.collector import Collector
 from lasersell.relay.groups import make_group
@@ -32,7 +33,7 @@ from lasersell.relay.keys import Keys
 from lasersell.relay.lease import Lease
 from lasersell.relay.link import RedisLink
 from lasersell.relay.orders import Orders
-from lasersell.relay.scripts import ANSWER, PUBLISH, RESET, TRIM
+from lasersell.relay.scripts import ANSWER, PUBLISH, PUBLISH_LOW, RESET, TRIM
 from lasersell.relay.snapshot import load_snapshot
 from lasersell.session.session import StreamSession
 from lasersell.stream.client import StreamClient
@@ -167,6 +168,7 @@ class Term:
         self._number = 0
         self._recent: deque[tuple[float, int, HighItem]] = deque()
         self._orders_link = link.dedicated()
+        self._lows_link = link.dedicated()
         self._trim_due = Deadline(TRIM_SEC)
         self._beat_due = Deadline(0)
         self._state = b""
@@ -191,6 +193,7 @@ class Term:
             for thread in self._threads:
                 thread.join()
             self._orders_link.close()
+            self._lows_link.close()
             lost = self.backlog.discard()
             self._counters.low_dropped += self.backlog.low_dropped
             if lost:
@@ -200,9 +203,10 @@ class Term:
                     lost,
                 )
 
-    def _start(self, what: str, work: Callable[[], None]) -> None:
-        name = f"lasersell-relay-{what}-{next_number()}"
-        self._threads.append(start_thread(name, work))
+    def _start(self, what: str, work: Callable[[], None]) -> threading.Thread:
+        thread = start_thread(f"lasersell-relay-{what}-{next_number()}", work)
+        self._threads.append(thread)
+        return thread
 
     def _lead(self) -> None:
         before = load_snapshot(self._link, self._keys)
@@ -232,9 +236,11 @@ class Term:
         )
         try:
             self._start("collect", collector.run)
+            lows = self._start("lows", lambda: self._write_lows(session, collector))
             self._start("commands", orders.run)
             self._start("watch", lambda: self._watch(session))
-            self._write_all(session, collector)
+            self._write_all(collector)
+            lows.join()
         finally:
             self._over.set()
             self._link.let_go(orders.connection)
@@ -280,47 +286,31 @@ class Term:
             [self._lease.value, "", "", 0, len(names), *names, *pairs],
         )
 
-    # Writing
+    # Writing high events
 
-    def _write_all(self, session: StreamSession, collector: Collector) -> None:
+    def _write_all(self, collector: Collector) -> None:
         while True:
-            batch = self.backlog.take(self._beat_due.remaining() or 0.0)
-            if not batch and self.backlog.is_closed:
+            highs = self.backlog.take_highs(self._trim_due.remaining() or 0.0)
+            if not highs and self.backlog.is_closed:
                 return
-            state = self._state_of(session, collector)
-            if batch or state:
-                self._write(batch, state, collector)
+            is_due = self._trim_due.has_passed()
+            if highs or is_due:
+                # Also without any: Redis may have forgotten some.
+                self._write(highs, collector)
             forgotten = collector.take_forgotten()
             if forgotten:
                 self._tolerantly(partial(self._forget, forgotten, {}))
-            if self._trim_due.has_passed():
+            if is_due:
                 self._trim_due = Deadline(TRIM_SEC)
                 self._tolerantly(self._trim)
 
-    def _state_of(self, session: StreamSession, collector: Collector) -> bytes:
-        """Return the state if subscribers are to hear of it now."""
-        state = to_json(
-            StreamState(
-                state=session.state,
-                publisher=self._lease.owner,
-                epoch=collector.epoch,
-                session_id=session.session_id,
-                limits=session.limits,
-            )
-        )
-        if state == self._state and not self._beat_due.has_passed():
-            return b""
-        self._state = state
-        self._beat_due = Deadline(BEAT_SEC)
-        return state
-
-    def _write(self, batch: Batch, state: bytes, collector: Collector) -> None:
-        """Write a batch, however long Redis is away; in order, each event once."""
+    def _write(self, highs: list[HighItem], collector: Collector) -> None:
+        """Write high events, however long Redis is away; in order, each once."""
         first = self._number + 1
-        self._number += len(batch.highs)
+        self._number += len(highs)
         while True:
             try:
-                answer = self._try_to_write(batch.highs, batch.lows, first, state)
+                answer = self._try_to_write(highs, first)
                 if answer > 0:
                     break
                 if answer < 0:
@@ -329,15 +319,13 @@ class Term:
                     raise _Over("another publisher leads; this one stands by")
             except RelayConnectError as error:
                 self._note_away(error)
-                # Seen as low they would be old; as latest they are sent again.
-                batch.lows.clear()
                 if self._is_late() or self._is_lost():
                     raise _Over(f"Redis is away: {error}") from error
                 self._pause()
         self._note_back()
-        self._remember(batch.highs, first)
-        self._counters.high_published += len(batch.highs)
-        self._counters.low_published += len(batch.lows)
+        self._remember(highs, first)
+        self.backlog.note_written(len(highs))
+        self._counters.high_published += len(highs)
 
     def _is_late(self) -> bool:
         """Tell whether the end has taken all the time that it may."""
@@ -360,28 +348,68 @@ class Term:
         ):
             self._recent.popleft()
 
-    def _try_to_write(
-        self, highs: list[HighItem], lows: list[LowItem], first: int, state: bytes
-    ) -> int:
+    def _try_to_write(self, highs: list[HighItem], first: int) -> int:
+        keys, lease = self._keys, self._lease
+        arguments: list[Any] = [lease.value, lease.token, self._source, first]
+        for item in highs:
+            arguments += (item.payload, item.key, item.record)
+        targets = [keys.lease, keys.meta, keys.high, keys.positions, keys.latest]
+        return int(self._link.run(PUBLISH, targets, arguments))
+
+    # Writing low events, and the state
+
+    def _write_lows(self, session: StreamSession, collector: Collector) -> None:
+        is_last = False
+        while not is_last:
+            lows = self.backlog.take_lows(self._beat_due.remaining() or 0.0)
+            is_last = self.backlog.is_closed and not lows
+            state = self._state_of(session, collector)
+            if (lows or state) and not self._over.is_set():
+                try:
+                    self._try_to_write_lows(lows, state)
+                except Exception:
+                    # The high events, and the next low ones, need not suffer from it.
+                    log.exception(
+                        "a mistake of ours; %d low events are lost", len(lows)
+                    )
+
+    def _state_of(self, session: StreamSession, collector: Collector) -> bytes:
+        """Return the state if subscribers are to hear of it now."""
+        state = to_json(
+            StreamState(
+                state=session.state,
+                publisher=self._lease.owner,
+                epoch=collector.epoch,
+                session_id=session.session_id,
+                limits=session.limits,
+            )
+        )
+        if state == self._state and not self._beat_due.has_passed():
+            return b""
+        self._state = state
+        self._beat_due = Deadline(BEAT_SEC)
+        return state
+
+    def _try_to_write_lows(self, lows: list[LowItem], state: bytes) -> None:
+        """Write low events once; if Redis is away they would be old when it is back."""
         keys, lease = self._keys, self._lease
         arguments: list[Any] = [
             lease.value,
             lease.token,
-            self._source,
-            first,
             self._policy.max_low,
             self._low_payload(lows),
             state,
-            len(highs),
         ]
-        for item in highs:
-            arguments += (item.payload, item.key, item.record)
-        latest = {item.latest: item.payload for item in lows if item.latest}
-        for pair in latest.items():
-            arguments += pair
-        targets = [keys.lease, keys.meta, keys.high, keys.low]
-        targets += [keys.positions, keys.latest]
-        return int(self._link.run(PUBLISH, targets, arguments))
+        for item in {item.latest: item for item in lows if item.latest}.values():
+            arguments += (item.key, item.latest, item.payload)
+        targets = [keys.lease, keys.meta, keys.low, keys.positions, keys.latest]
+        try:
+            if self._lows_link.run(PUBLISH_LOW, targets, arguments):
+                self._counters.low_published += len(lows)
+        except RelayConnectError as error:
+            log.debug("%d low events were not written: %s", len(lows), error)
+            self._state = b""
+            self._over.wait(RETRY_SEC)
 
     def _low_payload(self, lows: list[LowItem]) -> bytes:
         if not lows:
@@ -400,6 +428,8 @@ class Term:
                 server_ms=last.server_ms,
             )
         )
+
+    # Without Redis
 
     def _note_away(self, error: RelayConnectError) -> None:
         if self._counters.away_since is None:
@@ -443,7 +473,7 @@ class Term:
         )
         items = [item for _, item in missing]
         for start in range(0, len(items), BATCH):
-            self._try_to_write(items[start : start + BATCH], [], first + start, b"")
+            self._try_to_write(items[start : start + BATCH], first + start)
         log.warning(
             "Redis has forgotten events: %d were written again, %d are lost",
             len(missing),

@@ -7,7 +7,7 @@ from lasersell.relay import RelayPolicy
 from lasersell.relay.keys import Keys
 from lasersell.relay.lease import Lease
 from lasersell.relay.link import RedisLink
-from lasersell.relay.scripts import PUBLISH
+from lasersell.relay.scripts import PUBLISH, PUBLISH_LOW
 from lasersell.relay.term import Term
 from tests.integration.relay.bench import Bench, until, wait_for
 from tests.integration.relay.redis_server import RedisServer
@@ -24,9 +24,15 @@ def _lease(link: RedisLink, owner: str, ttl: float = 30.0) -> Lease:
 
 def _publish(link: RedisLink, value: str, token: str, source: str = "s") -> int:
     """Write one high event as a publisher does; return whether Redis took it."""
-    keys = [KEYS.lease, KEYS.meta, KEYS.high, KEYS.low, KEYS.positions, KEYS.latest]
-    arguments = [value, token, source, 1, 10, "", "", 1, "payload", "", ""]
+    keys = [KEYS.lease, KEYS.meta, KEYS.high, KEYS.positions, KEYS.latest]
+    arguments = [value, token, source, 1, "payload", "", ""]
     return int(link.run(PUBLISH, keys, arguments))
+
+
+def _publish_low(link: RedisLink, lease: str, *latest: str) -> int:
+    """Write low events as a publisher does; return whether Redis took them."""
+    keys = [KEYS.lease, KEYS.meta, KEYS.low, KEYS.positions, KEYS.latest]
+    return int(link.run(PUBLISH_LOW, keys, [lease, "1", 10, "payload", "", *latest]))
 
 
 def _lose(server: RedisServer) -> None:
@@ -86,6 +92,36 @@ def test_a_write_of_a_former_leader_is_not_taken(redis_server: RedisServer) -> N
     assert _publish(link, two.value, two.token, "t") == 1
     with redis_server.client() as client:
         assert client.xlen(KEYS.high) == 2
+    link.close()
+
+
+def test_low_events_of_a_former_leader_are_not_taken(redis_server: RedisServer) -> None:
+    """Their script compares the token too."""
+    link = RedisLink(redis_server.url)
+    one, two = _lease(link, "one"), _lease(link, "two")
+    assert one.acquire()
+    former = one.value
+    assert _publish_low(link, former) == 1
+    _lose(redis_server)
+    assert two.acquire()
+    assert _publish_low(link, former) == 0
+    with redis_server.client() as client:
+        assert client.xlen(KEYS.low) == 1
+    link.close()
+
+
+def test_what_comes_late_of_a_position_that_has_ended_is_not_kept(
+    redis_server: RedisServer,
+) -> None:
+    """Nobody would remove it; of an open one the latest is there."""
+    link = RedisLink(redis_server.url)
+    lease = _lease(link, "one")
+    assert lease.acquire()
+    with redis_server.client() as client:
+        client.hset(KEYS.positions, "open", "record")
+        latest = ["open", "open pnl_update", "a", "ended", "ended pnl_update", "b"]
+        assert _publish_low(link, lease.value, *latest) == 1
+        assert client.hgetall(KEYS.latest) == {b"open pnl_update": b"a"}
     link.close()
 
 

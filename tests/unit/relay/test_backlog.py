@@ -28,7 +28,7 @@ def _high(number: int) -> HighItem:
 
 
 def _low(number: int) -> LowItem:
-    return LowItem(b"%d" % number, float(number), None, "epoch", "")
+    return LowItem(b"%d" % number, float(number), None, "epoch")
 
 
 def _put_all(backlog: Backlog, items: list[HighItem]) -> None:
@@ -49,8 +49,8 @@ def _files_of_at_most(size: int) -> Iterator[None]:
 
 def _take_all(backlog: Backlog) -> list[HighItem]:
     items: list[HighItem] = []
-    while batch := backlog.take(0.0):
-        items += batch.highs
+    while highs := backlog.take_highs(0.0):
+        items += highs
     return items
 
 
@@ -59,7 +59,7 @@ def test_events_come_out_in_the_order_in_which_they_went_in(backlog: Backlog) ->
     for number in range(20):
         assert backlog.put_high(_high(number))
     assert backlog.spooled == 17
-    first = backlog.take(0.0).highs
+    first = backlog.take_highs(0.0)
     for number in range(20, 30):
         backlog.put_high(_high(number))
     assert first + _take_all(backlog) == [_high(number) for number in range(30)]
@@ -94,7 +94,7 @@ def test_who_puts_waits_once_memory_and_disk_are_full(
     assert backlog.is_full
     taken: list[HighItem] = []
     while len(taken) < 10:
-        taken += backlog.take(PATIENCE).highs
+        taken += backlog.take_highs(PATIENCE)
     thread.join(PATIENCE)
     assert taken == [_high(number) for number in range(10)]
     errors = [r for r in caplog.records if r.levelno == logging.ERROR]
@@ -112,7 +112,7 @@ def test_who_waits_for_room_is_let_go_by_the_end(tmp_path: Path) -> None:
     backlog.close()
     thread.join(PATIENCE)
     assert answers == [False]
-    assert backlog.take(0.0).highs == [_high(0)]
+    assert backlog.take_highs(0.0) == [_high(0)]
     assert backlog.discard() == 0
 
 
@@ -125,30 +125,62 @@ def test_a_disk_that_fails_holds_back_and_loses_nothing(
     thread = start_thread("putter", lambda: _put_all(backlog, [_high(1)]))
     taken: list[HighItem] = []
     while len(taken) < 2:
-        taken += backlog.take(PATIENCE).highs
+        taken += backlog.take_highs(PATIENCE)
     thread.join(PATIENCE)
     assert taken == [_high(0), _high(1)]
     backlog.discard()
 
 
-def test_a_high_event_is_taken_at_once_and_a_low_one_waits_for_others(
+def test_low_events_that_come_within_a_moment_are_taken_together(
     backlog: Backlog,
 ) -> None:
-    """Low events that come within a moment share a batch."""
+    """The first one waits for others to share a write with."""
+    taken: list[LowItem] = []
+    thread = start_thread("taker", lambda: taken.extend(backlog.take_lows(PATIENCE)))
+    backlog.put_low(_low(1))
+    backlog.put_low(_low(2))
+    thread.join(PATIENCE)
+    assert [item.payload for item in taken] == [b"1", b"2"]
+
+
+def test_a_high_event_does_not_wait_for_low_ones(backlog: Backlog) -> None:
+    """Whoever writes low events at the moment: high ones are taken by somebody else."""
+    backlog.put_low(_low(1))
+    backlog.put_high(_high(1))
+    assert backlog.take_lows(0.0)
+    assert backlog.take_highs(0.0) == [_high(1)]
+
+
+def test_a_low_event_waits_for_the_high_ones_before_it(backlog: Backlog) -> None:
+    """It is not taken before they are written; those that come later it may overtake."""
     backlog.put_low(_low(1))
     backlog.put_high(_high(1))
     backlog.put_low(_low(2))
-    first = backlog.take(PATIENCE)
-    assert first.highs == [_high(1)]
-    lows = first.lows or backlog.take(PATIENCE).lows
-    assert [item.payload for item in lows] == [b"1", b"2"]
+    backlog.put_high(_high(2))
+    assert [item.payload for item in backlog.take_lows(0.1)] == [b"1"]
+    assert backlog.take_highs(0.0) == [_high(1), _high(2)]
+    assert backlog.take_lows(0.1) == []
+    taken: list[LowItem] = []
+    thread = start_thread("taker", lambda: taken.extend(backlog.take_lows(PATIENCE)))
+    backlog.note_written(1)
+    thread.join(PATIENCE)
+    assert [item.payload for item in taken] == [b"2"]
+
+
+def test_low_events_wait_for_nothing_once_it_is_closed(backlog: Backlog) -> None:
+    """What is there at the end is taken at once."""
+    backlog.put_high(_high(1))
+    backlog.put_low(_low(1))
+    backlog.close()
+    assert [item.payload for item in backlog.take_lows(PATIENCE)] == [b"1"]
+    assert backlog.take_lows(PATIENCE) == []
 
 
 def test_the_oldest_low_events_are_dropped_and_counted(backlog: Backlog) -> None:
     """Two have room here."""
     for number in range(5):
         backlog.put_low(_low(number))
-    lows = backlog.take(PATIENCE).lows
+    lows = backlog.take_lows(PATIENCE)
     assert [item.payload for item in lows] == [b"3", b"4"]
     assert backlog.low_dropped == 3
 
@@ -157,20 +189,22 @@ def test_a_batch_has_a_bound(tmp_path: Path) -> None:
     """However much waits."""
     backlog = Backlog(10_000, 1, 10_000, tmp_path)
     for number in range(BATCH + 5):
-        backlog.put_high(_high(number))
         backlog.put_low(_low(number))
-    batch = backlog.take(PATIENCE)
-    assert (len(batch.highs), len(batch.lows)) == (BATCH, BATCH)
+    for number in range(BATCH + 5):
+        backlog.put_high(_high(number))
+    assert len(backlog.take_highs(PATIENCE)) == BATCH
+    assert len(backlog.take_lows(PATIENCE)) == BATCH
     backlog.close()
-    rest = backlog.take(PATIENCE)
-    assert (len(rest.highs), len(rest.lows)) == (5, 5)
+    assert len(backlog.take_highs(PATIENCE)) == 5
+    assert len(backlog.take_lows(PATIENCE)) == 5
 
 
 def test_nothing_comes_in_time(backlog: Backlog) -> None:
-    """An empty batch, after the time that was said."""
+    """Nothing is taken, after the time that was said."""
     started = SYSTEM_CLOCK.monotonic()
-    assert not backlog.take(0.05)
-    assert SYSTEM_CLOCK.monotonic() - started >= 0.04
+    assert not backlog.take_highs(0.05)
+    assert not backlog.take_lows(0.05)
+    assert SYSTEM_CLOCK.monotonic() - started >= 0.08
 
 
 def test_what_is_discarded_is_counted(backlog: Backlog) -> None:
@@ -191,7 +225,7 @@ def test_a_disk_that_is_full_holds_back_and_loses_nothing(tmp_path: Path) -> Non
             assert backlog.put_high(item)
         thread = start_thread("putter", lambda: _put_all(backlog, items[3:]))
         while len(taken) < len(items):
-            taken += backlog.take(PATIENCE).highs
+            taken += backlog.take_highs(PATIENCE)
         thread.join(PATIENCE)
     assert taken == items
     backlog.discard()
