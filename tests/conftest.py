@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,6 +52,13 @@ def nothing_left_behind() -> Iterator[None]:
 def clock() -> FakeClock:
     """Return a clock that stands still."""
     return FakeClock()
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """Return a directory for sockets, whose addresses must be short."""
+    with tempfile.TemporaryDirectory(prefix="lasersell-") as name:
+        yield Path(name)
 
 
 @pytest.fixture

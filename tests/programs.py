@@ -5,13 +5,20 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import sys
 import threading
 
 from lasersell._clock import Deadline
 from lasersell._threads import start_thread
 from tests.patience import PATIENCE
 
-__all__ = ["Program"]
+__all__ = ["Program", "lasersell"]
+
+
+def lasersell(*arguments: str) -> list[str]:
+    """Return the words that run ``lasersell``."""
+    code = "from lasersell.cli.main import main; main()"
+    return [sys.executable, "-c", code, *arguments]
 
 
 class Program:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,12 +12,12 @@ from solders.keypair import Keypair
 
 from lasersell.sim import SimServer
 from tests.programs import Program as Daemon
+from tests.programs import lasersell
 
 __all__ = ["API_KEY", "Daemon", "DaemonHome"]
 
 API_KEY = "sk-made-up-for-tests-7f3a"
 
-_COMMAND = [sys.executable, "-c", "from lasersell.cli.main import main; main()"]
 _CONFIG = """
 [stream]
 endpoint = "{endpoint}"
@@ -101,7 +100,7 @@ class DaemonHome:
             **environment,
         }
         with subprocess.Popen(
-            [*_COMMAND, "run", "--config", str(self.config), *arguments],
+            lasersell("run", "--config", str(self.config), *arguments),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from lasersell.sim import DEFAULT_LIMITS, SimServer
 from tests.integration.autoexit.bench import Bench, sales
 from tests.integration.autoexit.daemon import API_KEY, Daemon, DaemonHome
 from tests.patience import PATIENCE
+from tests.programs import lasersell
 
 # Each starts the real daemon, most of them two or three times.
 pytestmark = pytest.mark.slow
@@ -187,12 +187,12 @@ def test_the_kill_file_holds_it_back(
     assert len(sales(bench.sim)) == 1
 
 
-def test_systemd_is_told(home: DaemonHome, tmp_path: Path) -> None:
+def test_systemd_is_told(home: DaemonHome, short_path: Path) -> None:
     """READY once the stream is live, STOPPING when it ends."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
-        listener.bind(str(tmp_path / "notify"))
+        listener.bind(str(short_path / "notify"))
         listener.settimeout(PATIENCE)
-        with home.start(NOTIFY_SOCKET=str(tmp_path / "notify")) as daemon:
+        with home.start(NOTIFY_SOCKET=str(short_path / "notify")) as daemon:
             assert b"READY=1" in listener.recv(1000)
             daemon.end(signal.SIGTERM)
             assert listener.recv(1000) == b"STOPPING=1"
@@ -254,9 +254,8 @@ def test_a_standby_can_be_stopped(home: DaemonHome) -> None:
 
 def run_journal(*arguments: str) -> str:
     """Return what ``lasersell journal`` prints."""
-    command = [sys.executable, "-c", "from lasersell.cli.main import main; main()"]
     return subprocess.run(
-        [*command, "journal", *arguments],
+        lasersell("journal", *arguments),
         stdout=subprocess.PIPE,
         text=True,
         check=True,

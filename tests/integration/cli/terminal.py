@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 
 from lasersell._clock import Deadline
 
-__all__ = ["API_KEY", "PATIENCE", "WALLET", "Terminal", "needs_tmux", "program"]
+__all__ = ["API_KEY", "PATIENCE", "WALLET", "Terminal", "needs_tmux"]
 
 API_KEY = "sk-made-up-for-tests-7f3a"
 WALLET = "AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9"
@@ -25,12 +24,6 @@ _LOOK_SEC = 0.1
 needs_tmux = pytest.mark.skipif(
     shutil.which("tmux") is None, reason="tmux is missing: apt-get install tmux"
 )
-
-
-def program(*arguments: str) -> list[str]:
-    """Return the words that run ``lasersell``."""
-    code = "from lasersell.cli.main import main; main()"
-    return [sys.executable, "-c", code, *arguments]
 
 
 class Terminal:

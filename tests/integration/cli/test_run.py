@@ -15,7 +15,8 @@ from solders.keypair import Keypair
 from lasersell.exits.config import load_config
 from lasersell.session.exclusive import hold
 from lasersell.sim import SimServer
-from tests.integration.cli.terminal import API_KEY, PATIENCE, WALLET, program
+from tests.integration.cli.terminal import API_KEY, PATIENCE, WALLET
+from tests.programs import lasersell
 
 Run = Callable[..., Result]
 
@@ -85,7 +86,7 @@ def test_force_streams_beside_whoever_holds_the_stream(
     with (
         hold(API_KEY),
         subprocess.Popen(
-            program(*arguments, *more), stderr=subprocess.PIPE, text=True
+            lasersell(*arguments, *more), stderr=subprocess.PIPE, text=True
         ) as process,
     ):
         try:
@@ -106,7 +107,9 @@ def test_force_streams_beside_whoever_holds_the_stream(
 def served(*arguments: str) -> tuple[list[dict[str, str]], str]:
     """Run a command that serves until it has said where; return its lines, and the URL."""
     with subprocess.Popen(
-        program(*arguments, "--port", "0", "--json"), stdout=subprocess.PIPE, text=True
+        lasersell(*arguments, "--port", "0", "--json"),
+        stdout=subprocess.PIPE,
+        text=True,
     ) as process:
         try:
             assert process.stdout is not None
@@ -139,7 +142,7 @@ def test_the_simulator_takes_the_key_of_the_file(
     path.chmod(0o600)
     arguments = ("--port", "0", "--api-key-file", str(path))
     with subprocess.Popen(
-        program("sim", *arguments, "--json"), stdout=subprocess.PIPE, text=True
+        lasersell("sim", *arguments, "--json"), stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout is not None

@@ -26,8 +26,8 @@ from tests.integration.cli.terminal import (
     WALLET,
     Terminal,
     needs_tmux,
-    program,
 )
+from tests.programs import lasersell
 
 Run = Callable[..., Result]
 
@@ -41,7 +41,10 @@ def in_a_terminal(test: Callable[..., None]) -> Callable[..., None]:
 
 @pytest.fixture
 def terminal(
-    tmp_path: Path, server: SimServer, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    short_path: Path,
+    server: SimServer,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Terminal]:
     """Open a terminal whose programs find the server."""
     # The terminal's own size is what counts.
@@ -51,13 +54,13 @@ def terminal(
         "LASERSELL_STREAM_ENDPOINT": server.url,
         "LASERSELL_WALLET": WALLET,
     }
-    with Terminal(tmp_path, environ) as opened:
+    with Terminal(short_path, environ) as opened:
         yield opened
 
 
 def watch(*arguments: str) -> str:
     """Return the line that starts ``lasersell watch`` in a shell."""
-    return f"clear; {shlex.join(program('watch', *arguments))}"
+    return f"clear; {shlex.join(lasersell('watch', *arguments))}"
 
 
 # In a terminal
@@ -246,7 +249,7 @@ def daemon(
     )
     environ = {**os.environ, "LASERSELL_PRIVATE_KEY": str(keypair)}
     with subprocess.Popen(
-        program("run", "--config", str(config)),
+        lasersell("run", "--config", str(config)),
         env=environ,
         stderr=subprocess.PIPE,
         text=True,
@@ -300,7 +303,7 @@ def test_snapshots_are_json_lines(server: SimServer) -> None:
     server.buy(WALLET)
     arguments = ("watch", "--json", "--endpoint", server.url, "--wallet", WALLET)
     with subprocess.Popen(
-        program(*arguments), stdout=subprocess.PIPE, text=True
+        lasersell(*arguments), stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout is not None

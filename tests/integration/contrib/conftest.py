@@ -10,8 +10,8 @@ from tests.integration.contrib.servers import Home
 
 
 @pytest.fixture
-def home(tmp_path: Path, sim: SimServer) -> Iterator[Home]:
+def home(tmp_path: Path, short_path: Path, sim: SimServer) -> Iterator[Home]:
     """Return where the servers of a test run."""
-    home = Home(tmp_path, sim)
+    home = Home(tmp_path, short_path, sim)
     yield home
     home.box.close()

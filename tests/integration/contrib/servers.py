@@ -123,6 +123,7 @@ class Home:
 
     Args:
         path: A directory.
+        sockets: Another one, with a short name.
         sim: The stream they are to use.
 
     Attributes:
@@ -130,14 +131,14 @@ class Home:
         environment: Their environment.
     """
 
-    def __init__(self, path: Path, sim: SimServer) -> None:
+    def __init__(self, path: Path, sockets: Path, sim: SimServer) -> None:
         self.path = path
         self.directory = ROOT
-        self.box = NoteBox(path / "notes")
+        self.box = NoteBox(sockets / "notes")
         self.environment = {
             **os.environ,
             # Where gunicorn has a socket of its own.
-            "HOME": str(path),
+            "HOME": str(sockets),
             DIRECTORY_VARIABLE: str(path / "locks"),
             NOTES_VARIABLE: str(self.box.path),
             "DJANGO_SETTINGS_MODULE": f"{SITE}.settings",

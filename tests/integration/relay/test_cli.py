@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +16,9 @@ from lasersell.relay.keys import Keys
 from lasersell.sim import SimServer
 from tests.integration.relay.bench import wait_for
 from tests.integration.relay.redis_server import RedisServer, free_port
-from tests.programs import Program
+from tests.programs import Program, lasersell
 from tests.unit.session.frames import WALLET
 
-_COMMAND = [sys.executable, "-c", "from lasersell.cli.main import main; main()"]
 _CONFIG = """
 [stream]
 endpoint = "{endpoint}"
@@ -42,7 +40,7 @@ lease = 1.0
 @contextmanager
 def _program(*arguments: str) -> Iterator[Program]:
     with subprocess.Popen(
-        [*_COMMAND, "relay", *arguments],
+        lasersell("relay", *arguments),
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "LASERSELL_API_KEY": "a-made-up-key"},

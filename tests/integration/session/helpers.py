@@ -31,6 +31,7 @@ __all__ = [
     "next_event",
     "offline",
     "open_session",
+    "told",
     "until",
 ]
 
@@ -97,6 +98,11 @@ def until(
         events.append(event)
         if event.type == wanted if isinstance(wanted, str) else wanted(event):
             return events
+
+
+def told(sim: SimServer, kind: Any) -> Any:
+    """Return the next message of a class that the server was sent."""
+    return sim.received.wait_for(kind, timeout=PATIENCE)
 
 
 def drain(session: StreamSession) -> list[StreamEvent]:

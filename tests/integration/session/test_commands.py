@@ -31,16 +31,13 @@ from tests.integration.session.helpers import (
     WALLET,
     offline,
     open_session,
+    told,
     until,
 )
 from tests.patience import PATIENCE
 from tests.unit.session.frames import opened
 
 OWN = StrategyConfig(stop_loss_pct=7.0)
-
-
-def _told(sim: SimServer, kind: Any) -> Any:
-    return sim.received.wait_for(kind, timeout=PATIENCE)
 
 
 # The strategy
@@ -50,7 +47,7 @@ def test_a_strategy_is_replaced_as_a_whole(sim: SimServer) -> None:
     """Nothing of the former one stays."""
     with open_session(sim, strategy=StrategyConfig(trailing_stop_pct=3.0)) as session:
         session.update_strategy(OWN)
-        assert _told(sim, UpdateStrategy) == UpdateStrategy(strategy=OWN)
+        assert told(sim, UpdateStrategy) == UpdateStrategy(strategy=OWN)
 
 
 def test_only_what_is_named_is_changed(sim: SimServer) -> None:
@@ -67,10 +64,10 @@ def test_only_what_is_named_is_changed(sim: SimServer) -> None:
     with open_session(sim, strategy=full) as session:
         session.update_strategy_optional(stop_loss_pct=7.0)
         once = attrs.evolve(full, stop_loss_pct=7.0)
-        assert _told(sim, UpdateStrategy).strategy == once
+        assert told(sim, UpdateStrategy).strategy == once
         session.update_strategy_optional(sell_on_graduation=False)
         twice = attrs.evolve(once, sell_on_graduation=False)
-        assert _told(sim, UpdateStrategy).strategy == twice
+        assert told(sim, UpdateStrategy).strategy == twice
 
 
 def test_the_deadline_can_be_changed_with_the_strategy(sim: SimServer) -> None:
@@ -100,7 +97,7 @@ def test_the_senders_strategy_leaves_the_deadline_alone(sim: SimServer) -> None:
         assert remaining is not None
         assert 0 < remaining <= 100.0
         session.update_strategy_optional(trailing_stop_pct=2.0)
-        assert [m.strategy for m in (_told(sim, UpdateStrategy) for _ in range(2))] == [
+        assert [m.strategy for m in (told(sim, UpdateStrategy) for _ in range(2))] == [
             OWN,
             attrs.evolve(OWN, trailing_stop_pct=2.0),
         ]
@@ -109,7 +106,7 @@ def test_the_senders_strategy_leaves_the_deadline_alone(sim: SimServer) -> None:
 def test_a_deadline_is_never_on_the_wire(sim: SimServer) -> None:
     """It is a timer of ours; the server never hears of it (C3)."""
     with open_session(sim, deadline=45.0, strategy=StrategyConfig()):
-        assert _told(sim, Configure).strategy == StrategyConfig()
+        assert told(sim, Configure).strategy == StrategyConfig()
 
 
 NOT_A_NUMBER = float("nan")
@@ -144,11 +141,11 @@ def test_what_cannot_be_right_is_refused_and_changes_nothing(
 ) -> None:
     """Neither here nor at the server, now or after a reconnect (13.1, P40 to P47)."""
     with open_session(sim, deadline=100.0) as session:
-        first = _told(sim, Configure)
+        first = told(sim, Configure)
         with pytest.raises(ConfigurationError):
             command(session)
         sim.drop()
-        assert _told(sim, Configure) == first
+        assert told(sim, Configure) == first
         assert len(sim.received.of(object)) == 2
 
 
@@ -164,9 +161,9 @@ def test_what_cannot_be_right_is_refused_and_changes_nothing(
 def test_one_exit_condition_is_enough(sim: SimServer, strategy: StrategyConfig) -> None:
     """Also one that the official SDK refuses (13.1, P39)."""
     with open_session(sim, strategy=strategy) as session:
-        assert _told(sim, Configure).strategy == strategy
+        assert told(sim, Configure).strategy == strategy
         session.update_strategy(strategy)
-        assert _told(sim, UpdateStrategy).strategy == strategy
+        assert told(sim, UpdateStrategy).strategy == strategy
 
 
 # Commands for one position
@@ -184,17 +181,17 @@ def test_a_position_may_be_named_in_three_ways(sim: SimServer, name: str) -> Non
             "account": holding.token_account,
         }[name]
         session.request_exit_signal(position, slippage_bps=3000)
-        assert _told(sim, RequestExitSignal) == RequestExitSignal(
+        assert told(sim, RequestExitSignal) == RequestExitSignal(
             token_account=holding.token_account, slippage_bps=3000
         )
         event = session.wait_for("exit_signal_with_tx", position, timeout=PATIENCE)
         assert event.handle is handle
         session.update_position_strategy(position, OWN)
-        assert _told(sim, UpdatePositionStrategy) == UpdatePositionStrategy(
+        assert told(sim, UpdatePositionStrategy) == UpdatePositionStrategy(
             position_id=holding.position_id, strategy=OWN
         )
         session.close_position(position)
-        assert _told(sim, ClosePosition) == ClosePosition(
+        assert told(sim, ClosePosition) == ClosePosition(
             token_account=holding.token_account
         )
         session.wait_for("position_closed", position, timeout=PATIENCE)
@@ -204,7 +201,7 @@ def test_an_exit_of_an_account_unknown_here_is_asked_for(sim: SimServer) -> None
     """The server may know it."""
     with open_session(sim) as session:
         session.request_exit_signal("Z")
-        assert _told(sim, RequestExitSignal).token_account == "Z"
+        assert told(sim, RequestExitSignal).token_account == "Z"
 
 
 def test_an_exit_that_is_not_answered_is_asked_for_three_times(sim: SimServer) -> None:
@@ -226,9 +223,9 @@ def test_wallets_are_replaced(sim: SimServer) -> None:
     """One may be given as a text."""
     with open_session(sim) as session:
         session.update_wallets([WALLET, OTHER_WALLET])
-        assert _told(sim, UpdateWallets).wallet_pubkeys == (WALLET, OTHER_WALLET)
+        assert told(sim, UpdateWallets).wallet_pubkeys == (WALLET, OTHER_WALLET)
         session.update_wallets(OTHER_WALLET)
-        assert _told(sim, UpdateWallets).wallet_pubkeys == (OTHER_WALLET,)
+        assert told(sim, UpdateWallets).wallet_pubkeys == (OTHER_WALLET,)
 
 
 def test_limits_are_checked_before_sending(sim: SimServer) -> None:
@@ -248,7 +245,7 @@ def test_limits_are_checked_before_sending(sim: SimServer) -> None:
                 [WatchWallet(pubkey=WALLET), WatchWallet(pubkey=OTHER_WALLET)]
             )
         session.update_watch_wallets([WatchWallet(pubkey=OTHER_WALLET)])
-        _told(sim, UpdateWatchWallets)
+        told(sim, UpdateWatchWallets)
         assert sim.received.of(UpdateWallets) == []
 
 
@@ -261,9 +258,9 @@ def test_an_unknown_limit_limits_nothing(sim: SimServer) -> None:
     )
     with open_session(sim) as session:
         session.update_wallets([WALLET, OTHER_WALLET])
-        _told(sim, UpdateWallets)
+        told(sim, UpdateWallets)
         session.update_watch_wallets([WatchWallet(pubkey=OTHER_WALLET)])
-        _told(sim, UpdateWatchWallets)
+        told(sim, UpdateWatchWallets)
 
 
 # While offline
@@ -274,12 +271,12 @@ def test_lasting_wishes_given_while_offline_are_told_with_the_next_connection(
 ) -> None:
     """The strategy and the wallets in ``configure`` itself."""
     with open_session(sim) as session:
-        _told(sim, Configure)
+        told(sim, Configure)
         with offline(sim):
             session.update_strategy(OWN)
             session.update_wallets([OTHER_WALLET])
             session.update_watch_wallets([WatchWallet(pubkey=WALLET)])
-        again = _told(sim, Configure)
+        again = told(sim, Configure)
         assert again.strategy == OWN
         assert again.wallet_pubkeys == (OTHER_WALLET,)
         assert again.watch_wallets == (WatchWallet(pubkey=WALLET),)
@@ -298,8 +295,8 @@ def test_wishes_for_a_position_given_while_offline_are_told_when_it_is_named_aga
         with offline(sim):
             session.update_position_strategy(first, OWN)
             session.close_position(second)
-        override = _told(sim, UpdatePositionStrategy)
-        untrack = _told(sim, ClosePosition)
+        override = told(sim, UpdatePositionStrategy)
+        untrack = told(sim, ClosePosition)
         session.wait_for("position_closed", timeout=PATIENCE)
         assert override == UpdatePositionStrategy(
             position_id=first.position_id, strategy=OWN
@@ -314,7 +311,7 @@ def test_an_exit_asked_for_while_offline_is_held(sim: SimServer) -> None:
         handle = until(session, "position_opened")[-1].handle
         with offline(sim):
             session.request_exit_signal(holding.token_account, slippage_bps=500)
-        assert _told(sim, RequestExitSignal) == RequestExitSignal(
+        assert told(sim, RequestExitSignal) == RequestExitSignal(
             token_account=holding.token_account, slippage_bps=500
         )
         event = session.wait_for("exit_signal_with_tx", timeout=PATIENCE)
@@ -406,7 +403,7 @@ def test_the_outcome_of_a_mirror_buy_is_reported(sim: SimServer, success: bool) 
     """By mint, as the wire wants it."""
     with open_session(sim) as session:
         session.mirror_buy_result("mint", success)
-        assert _told(sim, MirrorBuyResult) == MirrorBuyResult(
+        assert told(sim, MirrorBuyResult) == MirrorBuyResult(
             mint="mint", success=success
         )
 
@@ -419,7 +416,7 @@ def test_the_outcome_of_a_mirror_buy_waits_for_the_server(sim: SimServer) -> Non
             session.mirror_buy_result("mint", True)
             session.mirror_buy_result("other", False)
         until(session, "gap")
-        assert [_told(sim, MirrorBuyResult) for _ in range(2)] == [
+        assert [told(sim, MirrorBuyResult) for _ in range(2)] == [
             MirrorBuyResult(mint="mint", success=True),
             MirrorBuyResult(mint="other", success=False),
         ]

@@ -17,6 +17,7 @@ from tests.integration.session.helpers import (
     WALLET,
     offline,
     open_session,
+    told,
     until,
 )
 from tests.patience import PATIENCE
@@ -47,14 +48,10 @@ DISABLED = MirrorWalletAutoDisabled(
 )
 
 
-def _told(sim: SimServer, kind: Any) -> Any:
-    return sim.received.wait_for(kind, timeout=PATIENCE)
-
-
 def test_whom_to_copy_is_told_with_the_configuration(sim: SimServer) -> None:
     """All eight guards are on the wire, whatever the server's defaults are (C15)."""
     with open_session(sim, configure=COPYING):
-        configure = _told(sim, Configure)
+        configure = told(sim, Configure)
         assert configure.watch_wallets == (WATCHED,)
         assert configure.mirror_config == COPYING["mirror_config"]
 
@@ -69,7 +66,7 @@ def test_a_signal_is_answered_with_its_outcome(sim: SimServer, success: bool) ->
         assert isinstance(event.message, MirrorBuySignal)
         assert event.handle is None
         session.mirror_buy_result(event.message.mint, success)
-        assert _told(sim, MirrorBuyResult) == MirrorBuyResult(
+        assert told(sim, MirrorBuyResult) == MirrorBuyResult(
             mint="mint", success=success
         )
 
@@ -81,7 +78,7 @@ def test_an_outcome_reaches_the_server_after_a_disconnect(sim: SimServer) -> Non
         until(session, "mirror_buy_signal")
         with offline(sim):
             session.mirror_buy_result("mint", True)
-        assert _told(sim, MirrorBuyResult) == MirrorBuyResult(mint="mint", success=True)
+        assert told(sim, MirrorBuyResult) == MirrorBuyResult(mint="mint", success=True)
 
 
 def test_an_outcome_expires(sim: SimServer) -> None:
@@ -124,7 +121,7 @@ def test_a_wallet_that_was_disabled_can_be_enabled_again(sim: SimServer) -> None
         event = until(session, "mirror_wallet_auto_disabled")[-1]
         assert event.message == DISABLED
         session.update_watch_wallets([WATCHED])
-        assert _told(sim, UpdateWatchWallets) == UpdateWatchWallets(
+        assert told(sim, UpdateWatchWallets) == UpdateWatchWallets(
             watch_wallets=[WATCHED]
         )
 
@@ -132,14 +129,14 @@ def test_a_wallet_that_was_disabled_can_be_enabled_again(sim: SimServer) -> None
 def test_the_guards_survive_a_reconnect(sim: SimServer) -> None:
     """No message but ``configure`` can set them."""
     with open_session(sim, configure=COPYING) as session:
-        _told(sim, Configure)
+        told(sim, Configure)
         session.update_watch_wallets([])
         sim.drop()
-        again = _told(sim, Configure)
+        again = told(sim, Configure)
         assert again.watch_wallets == ()
         assert again.mirror_config == COPYING["mirror_config"]
         until(session, "gap")
         session.update_watch_wallets([WATCHED])
-        _told(sim, UpdateWatchWallets)
+        told(sim, UpdateWatchWallets)
         sim.drop()
-        assert _told(sim, Configure).watch_wallets == (WATCHED,)
+        assert told(sim, Configure).watch_wallets == (WATCHED,)

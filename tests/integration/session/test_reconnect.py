@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from lasersell.errors import AuthenticationError, NotConnectedError
@@ -24,16 +22,13 @@ from tests.integration.session.helpers import (
     WALLET,
     offline,
     open_session,
+    told,
     until,
 )
 from tests.patience import PATIENCE
 from tests.unit.session.frames import balance, exit_signal, opened
 
 OWN = StrategyConfig(stop_loss_pct=7.0)
-
-
-def _told(sim: SimServer, kind: Any) -> Any:
-    return sim.received.wait_for(kind, timeout=PATIENCE)
 
 
 # What the server is told again
@@ -48,12 +43,12 @@ def test_the_server_is_told_what_was_asked_for_last(sim: SimServer) -> None:
         "tip_lamports": 5000,
     }
     with open_session(sim, configure=configure) as session:
-        first = _told(sim, Configure)
+        first = told(sim, Configure)
         session.update_strategy(OWN)
         session.update_wallets([WALLET, OTHER_WALLET])
         session.update_watch_wallets([])
         sim.drop()
-        again = _told(sim, Configure)
+        again = told(sim, Configure)
         assert again.strategy == OWN
         assert again.wallet_pubkeys == (WALLET, OTHER_WALLET)
         assert again.watch_wallets == ()
@@ -63,7 +58,7 @@ def test_the_server_is_told_what_was_asked_for_last(sim: SimServer) -> None:
         assert (again.send_mode, again.tip_lamports) == ("helius_sender", 5000)
         session.wait_for("gap", timeout=PATIENCE)
         sim.drop()
-        assert _told(sim, Configure) == again
+        assert told(sim, Configure) == again
 
 
 @pytest.mark.parametrize("position_ids", ["kept", "renewed"])
@@ -77,10 +72,10 @@ def test_a_positions_own_strategy_is_told_again(
         handle = until(session, "position_opened")[-1].handle
         assert handle is not None
         session.update_position_strategy(handle, OWN)
-        _told(sim, UpdatePositionStrategy)
+        told(sim, UpdatePositionStrategy)
         for _ in range(2):
             sim.drop()
-            again = _told(sim, UpdatePositionStrategy)
+            again = told(sim, UpdatePositionStrategy)
             assert until(session, "position_opened")[-1].handle is handle
             assert again == UpdatePositionStrategy(
                 position_id=handle.position_id, strategy=OWN
@@ -95,14 +90,14 @@ def test_an_untracked_position_stays_untracked(sim: SimServer) -> None:
         handle = until(session, "position_opened")[-1].handle
         assert handle is not None
         session.close_position(handle)
-        _told(sim, ClosePosition)
+        told(sim, ClosePosition)
         session.wait_for("position_closed", handle, timeout=PATIENCE)
         for _ in range(2):
             sim.drop()
             event = session.wait_for("position_opened", timeout=PATIENCE)
             assert event.handle is handle
             assert handle.is_untracked
-            _told(sim, ClosePosition)
+            told(sim, ClosePosition)
             session.wait_for("position_closed", handle, timeout=PATIENCE)
             assert session.positions() == []
 
@@ -116,7 +111,7 @@ def test_nothing_wished_for_the_former_position_is_told_of_its_successor(
         handle = until(session, "position_opened")[-1].handle
         assert handle is not None
         session.update_position_strategy(handle, OWN)
-        _told(sim, UpdatePositionStrategy)
+        told(sim, UpdatePositionStrategy)
         with offline(sim):
             session.request_exit_signal(handle)
             sim.sell(first)
@@ -134,12 +129,12 @@ def test_an_exit_that_was_asked_for_is_asked_for_again(sim: SimServer) -> None:
         sim.send(opened())
         until(session, "position_opened")
         session.request_exit_signal("A", slippage_bps=300)
-        _told(sim, RequestExitSignal)
+        told(sim, RequestExitSignal)
         sim.drop()
         until(session, "gap")
         assert len(sim.received.of(RequestExitSignal)) == 1
         sim.send(opened(7))
-        assert _told(sim, RequestExitSignal) == RequestExitSignal(
+        assert told(sim, RequestExitSignal) == RequestExitSignal(
             token_account="A", slippage_bps=300
         )
 
@@ -160,7 +155,7 @@ def test_nothing_meant_for_one_connection_is_written_to_the_next(
         stream._mailbox.put(_Send(former, (late,)))
         session.sender.ping().wait(PATIENCE)
         stream.post(RequestExitSignal(token_account="B"))
-        assert _told(sim, RequestExitSignal).token_account == "B"
+        assert told(sim, RequestExitSignal).token_account == "B"
         assert late not in sim.received.of(RequestExitSignal)
 
 
@@ -238,7 +233,7 @@ def test_a_late_reemission_revives_a_lost_position(sim: SimServer) -> None:
         handle = until(session, "position_opened")[-1].handle
         assert handle is not None
         session.update_position_strategy(handle, OWN)
-        _told(sim, UpdatePositionStrategy)
+        told(sim, UpdatePositionStrategy)
         sim.drop()
         until(session, "position_lost")
         sim.send(opened(7))
@@ -246,7 +241,7 @@ def test_a_late_reemission_revives_a_lost_position(sim: SimServer) -> None:
         assert event.handle is handle
         assert event.reopened
         assert handle.is_open
-        assert _told(sim, UpdatePositionStrategy).position_id == 7
+        assert told(sim, UpdatePositionStrategy).position_id == 7
 
 
 def test_a_reader_that_cannot_read_loses_no_position(sim: SimServer) -> None:

@@ -3,16 +3,14 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
 from tests.integration.sim.foreign import OTHER, WALLET, Foreign
+from tests.programs import lasersell
 
 pytestmark = pytest.mark.slow
-
-_COMMAND = [sys.executable, "-c", "from lasersell.cli.main import main; main()", "sim"]
 
 
 @pytest.fixture
@@ -21,7 +19,7 @@ def program() -> Iterator[subprocess.Popen[str]]:
     arguments = ["--port", "0", "--seed", "7", "--tick-ms", "20"]
     arguments += ["--wallet", WALLET, "--api-key", "a-key"]
     with subprocess.Popen(
-        [*_COMMAND, *arguments], stdout=subprocess.PIPE, text=True
+        lasersell("sim", *arguments), stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             yield process
@@ -83,7 +81,7 @@ def test_a_port_that_is_taken_is_one_line(program: subprocess.Popen[str]) -> Non
     """A second server on the same port says so and exits with 2."""
     port = _url(program).split(":")[2].split("/")[0]
     second = subprocess.run(
-        [*_COMMAND, "--port", port],
+        lasersell("sim", "--port", port),
         capture_output=True,
         text=True,
         timeout=20,

@@ -5,7 +5,6 @@ import re
 import signal
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,17 +15,16 @@ from lasersell.cli.group import group
 from lasersell.protocol.client import Configure
 from lasersell.sim import ManualClock, SimServer
 from tests.integration.sim.foreign import WALLET, Foreign
+from tests.programs import lasersell
 
 pytestmark = pytest.mark.slow
-
-_COMMAND = [sys.executable, "-c", "from lasersell.cli.main import main; main()"]
 
 
 @contextlib.contextmanager
 def _running(*arguments: str) -> Iterator[str]:
     """Run a command until the block ends; give the URL it prints, then end it."""
     with subprocess.Popen(
-        [*_COMMAND, *arguments], stdout=subprocess.PIPE, text=True
+        lasersell(*arguments), stdout=subprocess.PIPE, text=True
     ) as process:
         try:
             assert process.stdout is not None

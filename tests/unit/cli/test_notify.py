@@ -17,10 +17,10 @@ def test_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("kind", ["file", "abstract"])
 def test_each_state_is_a_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+    short_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     """One datagram with all of them, to a file or to a name that begins with @."""
-    path = str(tmp_path / "notify")
+    path = str(short_path / "notify")
     named, address = (path, path) if kind == "file" else (f"@{path}", f"\0{path}")
     monkeypatch.setenv(SOCKET_VARIABLE, named)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
