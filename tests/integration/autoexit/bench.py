@@ -31,7 +31,7 @@ __all__ = ["FAST", "Bench", "Steps", "sales"]
 
 
 FAST = AutoExitSettings(
-    ask_timeout=1.0, resend_interval=0.1, look_interval=0.05, blockhash_lifetime=60.0
+    resend_interval=0.1, look_interval=0.05, blockhash_lifetime=60.0
 )
 """Settings for a chain on this machine."""
 

@@ -185,7 +185,7 @@ def test_an_api_that_fails_is_told(bench: Bench) -> None:
     """Nobody can build the level anew, so it is given up in the end."""
     holding = bench.buy(tokens=TOKENS)
     bench.sim.faults.submissions("slippage_exceeded")
-    settings = attrs.evolve(FAST, ask_timeout=0.05, max_asks=2)
+    settings = attrs.evolve(FAST, ask_timeout=0.5, max_asks=2)
     with (
         ExitApiClient("key", base_url="http://127.0.0.1:1", attempts=1) as api,
         bench.session() as session,

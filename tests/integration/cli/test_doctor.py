@@ -259,7 +259,7 @@ def test_a_server_without_websockets_is_named(run: Run) -> None:
 def test_a_server_that_never_greets_is_named(run: Run, server: SimServer) -> None:
     """The upgrade is ok, the handshake is not, and it takes no longer than it may."""
     server.change_options(hello="never")
-    result = run(*examined(server, "--timeout", "0.8", "--json"))
+    result = run(*examined(server, "--timeout", "2", "--json"))
     assert levels(result)["upgrade"] == "ok"
     assert findings(result)["handshake"]["level"] == "failure"
     assert "no hello_ok" in findings(result)["handshake"]["text"]
@@ -270,7 +270,7 @@ def test_a_server_that_does_not_answer_pings_is_named(run: Run) -> None:
     """The handshake is ok, and what cannot be measured is a failure."""
     with RawServer(live) as server:
         result = run(
-            "doctor", "--endpoint", server.endpoint, "--timeout", "1", "--json"
+            "doctor", "--endpoint", server.endpoint, "--timeout", "2", "--json"
         )
     assert levels(result)["handshake"] == "ok"
     assert findings(result)["round trip"]["level"] == "failure"
@@ -309,7 +309,7 @@ def test_a_rejection_after_the_greeting_is_named(
 ) -> None:
     """By what was rejected, in the words of the server."""
     with RawServer(answer(error_frame(code, "so it is"))) as server:
-        arguments = ("--endpoint", server.endpoint, "--timeout", "1", "--json")
+        arguments = ("--endpoint", server.endpoint, "--timeout", "2", "--json")
         result = run("doctor", *arguments)
     found = findings(result)[check]
     assert found["level"] == "failure"
@@ -320,7 +320,7 @@ def test_a_rejection_after_the_greeting_is_named(
 def test_what_a_server_says_does_nothing_to_the_terminal(run: Run) -> None:
     """Its words are shown, and its escape sequences are not."""
     with RawServer(answer(error_frame("odd", "\x1b[2J"))) as server:
-        shown = run("doctor", "--endpoint", server.endpoint, "--timeout", "1").stdout
+        shown = run("doctor", "--endpoint", server.endpoint, "--timeout", "2").stdout
     assert "(odd: ?[2J)" in shown
     assert "\x1b" not in shown
 
