@@ -23,7 +23,7 @@ class RelayLanes(Lanes[StreamEvent]):
     Args:
         high_capacity: Events in the high lane at which no more are read from Redis.
         low_capacity: Events in the low lane at which the oldest is dropped.
-        on_done: Called with each event when its consumer asks for the next one.
+        on_done: Called with each high event when its consumer asks for the next one.
     """
 
     def __init__(self, high_capacity: int, low_capacity: int, on_done: Done) -> None:
@@ -39,38 +39,17 @@ class RelayLanes(Lanes[StreamEvent]):
 
 
 class _Receiver(Receiver[StreamEvent]):
-    __slots__ = ("_on_done", "_returned")
+    __slots__ = ("_on_done",)
 
     def __init__(self, lanes: Any, highs: Any, lows: Any, on_done: Done) -> None:
         super().__init__(lanes, highs, lows)
         self._on_done = on_done
-        self._returned: StreamEvent | None = None
 
-    def get(self, timeout: float | None) -> StreamEvent | None:
-        """Return the next event; the one before was dealt with."""
-        self._note_done()
-        event = super().get(timeout)
-        self._returned = event
-        return event
-
-    def find(
-        self,
-        matches: Callable[[StreamEvent], bool],
-        timeout: float | None,
-        *,
-        what: str,
-    ) -> StreamEvent:
-        """Return the next event that matches; the one before was dealt with."""
-        self._note_done()
-        self._returned = event = super().find(matches, timeout, what=what)
-        return event
-
-    def _note_done(self) -> None:
-        # Interrupted here, an event is dealt with again rather than not at all.
-        returned = self._returned
-        if returned is not None:
-            self._on_done(returned)
-            self._returned = None
+    def _release(self) -> None:
+        if self._out is not None:
+            # First: interrupted here, it is dealt with again rather than not at all.
+            self._on_done(self._out)
+        super()._release()
 
 
 class RelayCallbacks(CallbackRegistry):
