@@ -86,14 +86,28 @@ class SnapshotServer:
             self._wake_sender.send(b"\0")
             self._thread.join()
             self._path.unlink(missing_ok=True)
-        for viewer in self._viewers:
-            viewer.close()
         if self._listener is not None:
             self._listener.close()
         self._wake_sender.close()
         self._wake_receiver.close()
 
     def _serve(self) -> None:
+        try:
+            self._serve_until_woken()
+        except Exception:
+            log.exception(
+                "a mistake of ours; nobody can attach to this process any more"
+            )
+        finally:
+            # Who looks must not take the last snapshot for what is true now.
+            self._hang_up()
+
+    def _hang_up(self) -> None:
+        for viewer in self._viewers:
+            viewer.close()
+        self._viewers = []
+
+    def _serve_until_woken(self) -> None:
         assert self._listener is not None, "listening before the thread starts"
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)

@@ -165,6 +165,26 @@ def test_the_end_of_the_server_is_seen() -> None:
         assert attachment.first() is None
 
 
+def test_a_viewer_is_not_left_with_what_is_no_longer_true(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A server that broke hangs up, and says so in its own log."""
+    is_broken = threading.Event()
+
+    def look() -> Snapshot:
+        if is_broken.is_set():
+            raise ZeroDivisionError("made up")
+        return snapshot()
+
+    with SnapshotServer(socket_path(KEY), look), attached() as attachment:
+        assert attachment.first() is not None
+        is_broken.set()
+        while attachment.first() is not None:
+            pass
+        assert attachment.is_over
+    assert "made up" in caplog.text
+
+
 def test_a_long_path_is_no_hindrance(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
