@@ -6,9 +6,10 @@ import attrs
 
 from lasersell.stream.frames import Opcode
 
-__all__ = ["Frame", "FrameCutter"]
+__all__ = ["TEXT_HEAD", "Frame", "FrameCutter"]
 
-_TEXT_HEAD = 0x80 | Opcode.TEXT
+TEXT_HEAD = 0x80 | Opcode.TEXT
+"""First byte of a whole text frame."""
 _RESERVED = 0x70
 _MAX_BYTES = 1 << 24
 
@@ -34,7 +35,7 @@ class Frame:
     @property
     def text(self) -> str | None:
         """The text of a whole text frame in good UTF-8; None for any other."""
-        if self.head != _TEXT_HEAD:
+        if self.head != TEXT_HEAD:
             return None
         try:
             return self.payload.decode()

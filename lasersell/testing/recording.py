@@ -24,7 +24,7 @@ import attrs
 from lasersell._clock import SYSTEM_CLOCK
 from lasersell.errors import ConfigurationError, DecodeError
 from lasersell.stream.frames import Opcode
-from lasersell.testing.frames import Frame
+from lasersell.testing.frames import TEXT_HEAD, Frame
 
 __all__ = [
     "Answer",
@@ -41,7 +41,6 @@ Side = Literal["client", "server"]
 _FORMAT = "lasersell-recording"
 _VERSION = 1
 _REMOVED = b"[removed]"
-_TEXT_HEAD = 0x81
 
 
 @attrs.frozen
@@ -146,8 +145,8 @@ class Recording:
             OSError: If it cannot be read.
         """
         lines = _lines(path)
-        head = next(lines, {})
-        if head.get("format") != _FORMAT:
+        head = next(lines, None)
+        if not isinstance(head, dict) or head.get("format") != _FORMAT:
             raise DecodeError(f"{os.fspath(path)} is no recording of a stream")
         if head.get("version") != _VERSION:
             raise DecodeError(
@@ -165,7 +164,7 @@ class Recording:
         return cls(int(head.get("started_ms", 0)), list(connections.values()))
 
 
-def _lines(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
+def _lines(path: str | os.PathLike[str]) -> Iterator[Any]:
     with gzip.open(path, "rt", encoding="utf-8") as file:
         try:
             for line in file:
@@ -189,7 +188,7 @@ def _take(connections: dict[int, RecordedConnection], entry: dict[str, Any]) -> 
         connection.ending = Ending(at, **entry["ended"])
         return
     if "text" in entry:
-        frame = Frame(_TEXT_HEAD, entry["text"].encode())
+        frame = Frame(TEXT_HEAD, entry["text"].encode())
     else:
         frame = Frame(entry["head"], base64.b64decode(entry["data"], validate=True))
     connection.frames.append(RecordedFrame(at, entry["from"], frame))

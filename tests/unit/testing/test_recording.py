@@ -127,6 +127,7 @@ def test_a_recorder_that_was_killed_leaves_what_it_had_flushed(path: Path) -> No
         (b"plain text", "no recording"),
         (gzip.compress(b""), "no recording"),
         (gzip.compress(b'{"format":"other"}\n'), "no recording"),
+        (gzip.compress(b"[]\n"), "no recording"),
         (gzip.compress(b"\xff\xfe"), "no recording"),
         (
             gzip.compress(b'{"format":"lasersell-recording","version":2}\n'),
@@ -141,6 +142,7 @@ def test_a_recorder_that_was_killed_leaves_what_it_had_flushed(path: Path) -> No
         "text",
         "empty",
         "another format",
+        "no object",
         "not UTF-8",
         "a later version",
         "bad frame",
