@@ -20,10 +20,9 @@ from lasersell.exits.journal_report import (
     to_csv,
     to_json,
 )
+from lasersell.session.positions import QUOTE_DECIMALS
 
 __all__ = ["journal"]
-
-_QUOTE_DECIMALS = {"SOL": 9, "USD1": 6}
 
 
 @command()
@@ -139,4 +138,4 @@ def _profit(report: SaleReport) -> str:
 
 
 def _amount(units: int, quote: str) -> str:
-    return f"{units / 10 ** _QUOTE_DECIMALS.get(quote, 0):+.4f} {quote}"
+    return f"{units / 10 ** QUOTE_DECIMALS.get(quote, 0):+.4f} {quote}"

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import sys
 from pathlib import Path
-from typing import Any
 
 import attrs
 import click
@@ -39,6 +38,7 @@ from lasersell.exits.connect import connect_with_wallets
 from lasersell.exits.guard.source import AccountSource
 from lasersell.exits.journal_report import JournalReader
 from lasersell.exits.submit import Submitter
+from lasersell.exits.targets import SendTarget
 from lasersell.session.exclusive import KeyHold, hold
 from lasersell.session.session import StreamSession
 
@@ -248,7 +248,7 @@ class _Daemon:
         return STOPPED if is_done else LEFT_UNDER_WAY
 
 
-def _rpc_of(config: RunConfig) -> Any:
+def _rpc_of(config: RunConfig) -> SendTarget | None:
     """Return the node that the guard asks; None is the one of the environment."""
     tellers = [target for target in config.targets if target.takes_rpc]
     return config.confirm_with or next(iter(tellers), None)

@@ -41,7 +41,6 @@ _AGE_BUCKETS_SEC = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 )  # fmt: skip
 
-Family = CounterMetricFamily | GaugeMetricFamily
 F = TypeVar("F", CounterMetricFamily, GaugeMetricFamily)
 Value = Callable[[StreamStats], float | None]
 

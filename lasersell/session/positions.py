@@ -28,7 +28,13 @@ from lasersell.stream.recognition import (
     is_about,
 )
 
-__all__ = ["Opened", "PositionBook", "PositionHandle", "Status"]
+__all__ = [
+    "QUOTE_DECIMALS",
+    "Opened",
+    "PositionBook",
+    "PositionHandle",
+    "Status",
+]
 
 STRANGERS_KEPT = 1024
 
@@ -36,7 +42,8 @@ SOL_MINT = "So11111111111111111111111111111111111111112"
 USD1_MINT = "USD1ttGY1N17NEEHLmELoaybftRBUSErhqYiQzvEmuB"
 _QUOTES = {SOL_MINT: "SOL", USD1_MINT: "USD1"}
 _SOL_MARKETS = frozenset({"pump_fun", "pump_swap"})
-_QUOTE_DECIMALS = {"SOL": 9, "USD1": 6}
+QUOTE_DECIMALS = {"SOL": 9, "USD1": 6}
+"""Decimal places of the quote assets that are known."""
 
 Status = Literal["open", "closed", "lost"]
 
@@ -195,7 +202,7 @@ class PositionHandle:
     def quote_decimals(self) -> int | None:
         """Decimal places of the quote asset; None where it is unknown."""
         quote = self.quote
-        return None if quote is None else _QUOTE_DECIMALS[quote]
+        return None if quote is None else QUOTE_DECIMALS[quote]
 
     @property
     def is_open(self) -> bool:

@@ -43,7 +43,7 @@ from lasersell.sim.ladder import ArmedSlice, LadderProgress, has_fallen_back
 from lasersell.sim.readings import Readings
 from lasersell.sim.valuation import Valuation
 
-__all__ = ["Exit", "ExitState", "Rulebook", "Surroundings", "Valuation", "evaluate"]
+__all__ = ["Exit", "ExitState", "Rulebook", "Surroundings"]
 
 
 @attrs.frozen
@@ -117,9 +117,6 @@ class Surroundings:
     has_drained: bool = False
 
 
-_NOWHERE = Surroundings()
-
-
 class Rulebook:
     """
     The rules of one strategy that are on, ready to be asked on every tick.
@@ -159,16 +156,6 @@ class Rulebook:
             if decision is not None:
                 return decision
         return None
-
-
-def evaluate(
-    strategy: StrategyConfig,
-    value: Valuation,
-    state: ExitState,
-    around: Surroundings = _NOWHERE,
-) -> Exit | None:
-    """Return the decision of a strategy, asked once; see :meth:`Rulebook.decide`."""
-    return Rulebook(strategy).decide(value, state, around)
 
 
 def _stop_loss(

@@ -6,7 +6,8 @@ import pytest
 
 from lasersell.cli.demo_scenario import DEADLINE_SEC, ROLES, STRATEGY, TICK_MS, Role
 from lasersell.sim.paths import proceeds_at
-from lasersell.sim.strategy import ExitState, Valuation, evaluate
+from lasersell.sim.strategy import ExitState, Rulebook, Surroundings
+from lasersell.sim.valuation import Valuation
 
 _SETTLED = {"take-profit", "stop-loss", "trailing stop"}
 
@@ -16,7 +17,8 @@ def _exit_of(role: Role) -> tuple[int, str] | None:
     state = ExitState()
     for tick, profit_pct in enumerate(role.profits_pct()):
         proceeds = proceeds_at(role.cost_lamports, profit_pct)
-        decision = evaluate(STRATEGY, Valuation(role.cost_lamports, proceeds), state)
+        value = Valuation(role.cost_lamports, proceeds)
+        decision = Rulebook(STRATEGY).decide(value, state, Surroundings())
         if decision is not None:
             return tick, decision.reason
     return None

@@ -8,7 +8,8 @@ import pytest
 
 from lasersell.protocol.strategy import StrategyConfig, TakeProfitLevel
 from lasersell.sim.readings import Readings
-from lasersell.sim.strategy import Exit, ExitState, Surroundings, Valuation, evaluate
+from lasersell.sim.strategy import Exit, ExitState, Rulebook, Surroundings
+from lasersell.sim.valuation import Valuation
 
 _ENTRY = 100_000_000
 _LADDER = (
@@ -16,6 +17,19 @@ _LADDER = (
     TakeProfitLevel(profit_pct=50, sell_pct=50, trailing_stop_pct=3),
     TakeProfitLevel(profit_pct=100, sell_pct=100, trailing_stop_pct=5),
 )
+
+
+_NOWHERE = Surroundings()
+
+
+def _evaluate(
+    strategy: StrategyConfig,
+    value: Valuation,
+    state: ExitState,
+    around: Surroundings = _NOWHERE,
+) -> Exit | None:
+    """Return the decision of a strategy, asked once."""
+    return Rulebook(strategy).decide(value, state, around)
 
 
 def _value(profit_pct: float) -> Valuation:
@@ -29,7 +43,7 @@ def _run(
     state = ExitState()
     around = Surroundings(readings=readings or Readings())
     for tick, profit_pct in enumerate(profits_pct):
-        decision = evaluate(
+        decision = _evaluate(
             StrategyConfig(**strategy), _value(profit_pct), state, around
         )
         if decision is not None:
@@ -54,7 +68,7 @@ def _climb(
                 free_tokens=free,
                 sellable_tokens=sellable[tick] if sellable else None,
             )
-            decision = evaluate(config, _value(profit_pct), state, around)
+            decision = _evaluate(config, _value(profit_pct), state, around)
             if decision is None:
                 break
             exits.append((tick, decision))
@@ -156,25 +170,27 @@ def test_protective_rules_come_in_their_order(
         }
     )
     state.see(_value(10))
-    decision = evaluate(everything, _value(profit_pct), state, around)
+    decision = _evaluate(everything, _value(profit_pct), state, around)
     assert decision == Exit(expected)
 
 
 def test_the_target_comes_before_the_trailing_stop() -> None:
     """Where target and trailing stop are true on one tick, the target wins."""
     state = ExitState()
-    evaluate(StrategyConfig(), Valuation(_ENTRY, 2 * _ENTRY), state)
+    _evaluate(StrategyConfig(), Valuation(_ENTRY, 2 * _ENTRY), state)
     strategy = StrategyConfig(target_profit_pct=50, trailing_stop_pct=5)
-    decision = evaluate(strategy, Valuation(_ENTRY, _ENTRY * 3 // 2), state)
+    decision = _evaluate(strategy, Valuation(_ENTRY, _ENTRY * 3 // 2), state)
     assert decision == Exit("target_profit")
 
 
 def test_the_peak_is_seen_by_a_strategy_without_a_trail_too() -> None:
     """A trailing stop that is set later falls from the peak seen before."""
     state = ExitState()
-    evaluate(StrategyConfig(), Valuation(_ENTRY, _ENTRY * 2), state)
+    _evaluate(StrategyConfig(), Valuation(_ENTRY, _ENTRY * 2), state)
     trailing = StrategyConfig(trailing_stop_pct=5)
-    assert evaluate(trailing, Valuation(_ENTRY, _ENTRY), state) == Exit("trailing_stop")
+    assert _evaluate(trailing, Valuation(_ENTRY, _ENTRY), state) == Exit(
+        "trailing_stop"
+    )
 
 
 @pytest.mark.parametrize("has_graduated", [True, False])
@@ -182,9 +198,9 @@ def test_a_graduation_sells_if_the_strategy_says_so(has_graduated: bool) -> None
     """It fires on the tick after the move, for strategies with the switch only."""
     around = Surroundings(has_graduated=has_graduated)
     selling = StrategyConfig(sell_on_graduation=True)
-    decision = evaluate(selling, _value(0), ExitState(), around)
+    decision = _evaluate(selling, _value(0), ExitState(), around)
     assert decision == (Exit("graduation") if has_graduated else None)
-    assert evaluate(StrategyConfig(), _value(0), ExitState(), around) is None
+    assert _evaluate(StrategyConfig(), _value(0), ExitState(), around) is None
 
 
 # --- the ladder ---------------------------------------------------------------
@@ -255,7 +271,7 @@ def test_a_guard_that_is_no_exit_never_sells() -> None:
     """A drained pool is a reason to sell in one reading only."""
     around = Surroundings(has_drained=True)
     guarded = StrategyConfig(liquidity_guard=True)
-    assert evaluate(guarded, _value(0), ExitState(), around) is None
+    assert _evaluate(guarded, _value(0), ExitState(), around) is None
 
 
 def test_another_ladder_starts_over_and_the_same_one_goes_on() -> None:
@@ -263,11 +279,11 @@ def test_another_ladder_starts_over_and_the_same_one_goes_on() -> None:
     state = ExitState()
     around = Surroundings(free_tokens=1000)
     first = StrategyConfig(take_profit_levels=_LADDER)
-    assert evaluate(first, _value(20), state, around) is not None
+    assert _evaluate(first, _value(20), state, around) is not None
     same = attrs.evolve(first, stop_loss_pct=7)
-    assert evaluate(same, _value(20), state, around) is None
+    assert _evaluate(same, _value(20), state, around) is None
     other = StrategyConfig(take_profit_levels=_LADDER[:1])
-    assert evaluate(other, _value(20), state, around) == Exit("target_profit", 0, 250)
+    assert _evaluate(other, _value(20), state, around) == Exit("target_profit", 0, 250)
 
 
 @pytest.mark.parametrize(
