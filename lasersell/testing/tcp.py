@@ -119,6 +119,9 @@ async def hang_up(writer: asyncio.StreamWriter) -> None:
     try:
         await asyncio.wait_for(writer.wait_closed(), _HANG_UP_SECONDS)
     except (OSError, asyncio.TimeoutError):
+        pass
+    finally:
+        # Also where this is cancelled, for the server stops; what has closed stays so.
         writer.transport.abort()
 
 
