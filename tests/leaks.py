@@ -9,12 +9,13 @@ import threading
 from collections.abc import Iterator
 
 from lasersell._clock import Deadline
+from tests.patience import PATIENCE
 
 __all__ = ["no_leftovers"]
 
 # Text, for a Path costs a millisecond a test.
 _DESCRIPTORS = "/proc/self/fd"
-_GRACE = 5.0
+_GRACE = PATIENCE
 
 
 @contextlib.contextmanager
@@ -22,7 +23,7 @@ def no_leftovers() -> Iterator[None]:
     """
     Fail if the block leaves a thread running or a file descriptor open.
 
-    Threads that are on their way out get a few seconds to end.
+    Threads that are on their way out get some seconds to end.
     """
     threads = set(threading.enumerate())
     descriptors = _open_descriptors()

@@ -23,15 +23,13 @@ from lasersell.cli.codes import (
 from lasersell.sim import DEFAULT_LIMITS, SimServer
 from tests.integration.autoexit.bench import Bench, sales
 from tests.integration.autoexit.daemon import API_KEY, Daemon, DaemonHome
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, SLACK
 from tests.programs import lasersell
 
 # Each starts the real daemon, most of them two or three times.
 pytestmark = pytest.mark.slow
 
 TAKEOVER_SEC = 1.0
-SLACK = 10
-"""How much slower than promised a busy machine may be."""
 
 
 @pytest.fixture

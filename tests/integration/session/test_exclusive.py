@@ -21,7 +21,7 @@ from lasersell.session.session import StreamSession
 from lasersell.sim import DEFAULT_LIMITS, SimServer
 from lasersell.stream.client import StreamClient
 from lasersell.stream.options import StreamConfigure
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, SLACK
 
 pytestmark = pytest.mark.slow
 
@@ -29,8 +29,6 @@ KEY = "sk-made-up-for-tests-7f3a"
 WALLET = "AKnL4NNf3DGWZJS6cPknBuEGnVsV4A4m5tgebLHaRSZ9"
 CONFIGURE = StreamConfigure([WALLET], StrategyConfig(target_profit_pct=5.0))
 TAKEOVER_SEC = 1.0
-SLACK = 10
-"""How much slower than promised a busy machine may be."""
 
 _PROGRAM = f"""
 import sys

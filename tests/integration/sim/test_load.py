@@ -18,13 +18,12 @@ from lasersell._threads import start_thread
 from lasersell.sim import SimServer
 from tests.integration.sim.foreign import Foreign
 from tests.integration.sim.load import wallet
+from tests.patience import SLACK
 
 _SESSIONS = 100
 _POSITIONS = 50
 _TICKS = 30
 _TICK_SECONDS = 0.1
-_SLACK = 10
-"""How much slower than promised a busy machine may be."""
 
 
 @contextlib.contextmanager
@@ -101,7 +100,7 @@ def test_one_core_serves_a_hundred_busy_sessions() -> None:
 def test_the_first_frame_comes_at_once() -> None:
     """From the start of a server to its first frame it takes under 0.3 s."""
     fastest = min(_start_to_frame() for _ in range(3))
-    assert fastest < _SLACK * 0.3
+    assert fastest < SLACK * 0.3
 
 
 def _start_to_frame() -> float:

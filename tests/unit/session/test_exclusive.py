@@ -16,7 +16,7 @@ from lasersell._threads import start_thread
 from lasersell.errors import ConfigurationError, MissingExtraError, SessionInUseError
 from lasersell.session import exclusive
 from lasersell.session.exclusive import KeyHold, hold, lock_directory
-from tests.patience import PATIENCE
+from tests.patience import PATIENCE, SLACK
 
 KEY = "sk-made-up-for-tests-7f3a"
 
@@ -173,7 +173,7 @@ def test_a_standby_takes_over_within_a_second_of_a_kill() -> None:
         killed_at = SYSTEM_CLOCK.monotonic()
         holder.send_signal(signal.SIGKILL)
         thread.join(PATIENCE)
-        assert SYSTEM_CLOCK.monotonic() - killed_at < 10 * 1.0
+        assert SYSTEM_CLOCK.monotonic() - killed_at < SLACK * 1.0
     assert taken[0].is_held
     taken[0].release()
 
