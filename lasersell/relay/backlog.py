@@ -25,7 +25,7 @@ import msgspec
 
 from lasersell._clock import Deadline
 
-__all__ = ["BATCH", "Backlog", "HighItem", "LowItem"]
+__all__ = ["BATCH", "LINGER_SEC", "Backlog", "HighItem", "LowItem"]
 
 log = logging.getLogger(__name__)
 
