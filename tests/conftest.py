@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from lasersell.sim import SimServer
 from tests.clock import FakeClock
@@ -20,6 +21,9 @@ from tests.skips import SkipWatch
 def pytest_configure(config: pytest.Config) -> None:
     """Install what watches the whole run."""
     config.pluginmanager.register(SkipWatch())
+    # How long one example takes tells of the machine's load, not of the code.
+    settings.register_profile("unhurried", deadline=None)
+    settings.load_profile("unhurried")
     # An audit hook sees every way to connect, and cannot be imported around.
     sys.addaudithook(_refuse_other_hosts)
 

@@ -508,7 +508,6 @@ def _try(sequences: int) -> None:
         settings=settings(
             max_examples=sequences,
             stateful_step_count=STEPS,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

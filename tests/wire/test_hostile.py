@@ -90,7 +90,7 @@ def test_text_beyond_ascii_is_kept() -> None:
     assert getattr(message, "side", None) == "köp 🚀"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.binary(max_size=40))
 @example(text=b'{"type":"pnl_update","')
 def test_no_bytes_raise_anything_else(text: bytes) -> None:
@@ -98,7 +98,7 @@ def test_no_bytes_raise_anything_else(text: bytes) -> None:
     _decode_or_refuse(text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     name=st.sampled_from(sorted(MESSAGES)),
     position=st.integers(0, 2000),

@@ -26,9 +26,7 @@ from tests.wire.messages import (
 )
 from tests.wire.vectors import MESSAGES, as_text
 
-moderate = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+moderate = settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 
 
 def test_there_are_nine_client_and_thirteen_server_messages() -> None:

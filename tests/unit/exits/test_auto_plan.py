@@ -521,7 +521,7 @@ class _World:
 
 
 @given(st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_nothing_is_sold_twice_and_everything_ends(data: st.DataObject) -> None:
     """Whatever is lost, refused, late or repeated: each sale happens once at most."""
     world = _World(data.draw)

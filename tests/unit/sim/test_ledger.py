@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lasersell.errors import ConfigurationError
@@ -92,7 +92,6 @@ def test_an_empty_account_sells_nothing() -> None:
         _sell(Ledger(), 1)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-5, 700), max_size=20))
 def test_a_balance_is_what_was_bought_less_what_was_sold(amounts: list[int]) -> None:
     """Whatever is tried, the balance equals the booked trades and is never negative."""

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lasersell.sim.market import Pool, liquidity_trend
@@ -33,7 +33,6 @@ def test_a_sale_takes_its_proceeds_out_of_the_pool() -> None:
     assert _POOL.after_sell(1_000_000) == Pool(800_000, 5_000_000)
 
 
-@settings(deadline=None)
 @given(pool=_POOLS, quote_units=_AMOUNTS)
 def test_buying_and_selling_at_once_gains_nothing(pool: Pool, quote_units: int) -> None:
     """What a buy gave never sells for more than it cost."""
@@ -41,7 +40,6 @@ def test_buying_and_selling_at_once_gains_nothing(pool: Pool, quote_units: int) 
     assert pool.after_buy(quote_units).proceeds(tokens) <= quote_units
 
 
-@settings(deadline=None)
 @given(pool=_POOLS, tokens=_AMOUNTS, proceeds=_AMOUNTS | st.just(0))
 def test_a_pool_can_be_made_to_pay_any_amount_exactly(
     pool: Pool, tokens: int, proceeds: int
@@ -63,7 +61,6 @@ def test_scaling_multiplies_the_price() -> None:
     assert _POOL.scaled(4) == Pool(2_000_000, 2_000_000)
 
 
-@settings(deadline=None)
 @given(pool=_POOLS, bps=st.sampled_from([100, 200, 500, 1000]))
 def test_a_band_is_the_most_that_stays_within_its_slippage(
     pool: Pool, bps: int

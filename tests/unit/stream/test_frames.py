@@ -258,7 +258,7 @@ _any_frames = st.lists(
 _wild_bytes = st.binary(max_size=40)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(_any_frames | _wild_bytes, st.data(), st.booleans())
 def test_how_the_stream_is_cut_makes_no_difference(
     stream: bytes, data: st.DataObject, check_utf8: bool

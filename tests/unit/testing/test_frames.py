@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lasersell.stream.frames import encode_frame
@@ -11,7 +11,6 @@ _SIZES = st.integers(0, 300) | st.integers(65_530, 65_540)
 _HEADS = st.sampled_from([0x81, 0x01, 0x80, 0x82, 0x88, 0x89, 0x8A])
 
 
-@settings(deadline=None)
 @given(
     sent=st.lists(st.tuples(_HEADS, _SIZES), max_size=5),
     pieces=st.integers(1, 500),
