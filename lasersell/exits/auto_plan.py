@@ -21,7 +21,7 @@ from lasersell.errors import ConfigurationError
 from lasersell.exits.journal import SaleOutcome, Source
 from lasersell.exits.requests import MAX_SLIPPAGE_BPS, check_range
 from lasersell.exits.transaction import SignedTransaction
-from lasersell.stream.options import check_count, check_seconds
+from lasersell.stream.options import count, seconds, switch
 
 __all__ = [
     "IDLE",
@@ -41,21 +41,7 @@ __all__ = [
     "Submit",
     "Verdict",
     "WaitUntil",
-    "seconds",
 ]
-
-
-def seconds(minimum: float) -> Any:
-    """Return a validator of a field that is a time of at least ``minimum`` seconds."""
-
-    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-        check_seconds(attribute.name, value, minimum)
-
-    return check
-
-
-def _count(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
-    check_count(attribute.name, value)
 
 
 def _slippage(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -73,9 +59,9 @@ class AutoExitSettings:
 
     max_signal_age: float = attrs.field(default=30.0, validator=seconds(0.1))
     """No transaction older than this is submitted; a fresh one is asked for."""
-    max_attempts: int = attrs.field(default=5, validator=_count)
+    max_attempts: int = attrs.field(default=5, validator=count)
     """Transactions that may fail before a sale is given up."""
-    max_asks: int = attrs.field(default=5, validator=_count)
+    max_asks: int = attrs.field(default=5, validator=count)
     """Requests in a row that may bring no answer, or one that was submitted before."""
     ask_timeout: float = attrs.field(default=5.0, validator=seconds(0.01))
     """How long an answer to a request may take."""
@@ -94,9 +80,7 @@ class AutoExitSettings:
     """Time between two looks at what became of a transaction; a slot takes 0.4 s."""
     blockhash_lifetime: float = attrs.field(default=90.0, validator=seconds(0.01))
     """Age at which a block hash that the node does not know is old, not too new."""
-    dry_run: bool = attrs.field(
-        default=False, validator=attrs.validators.instance_of(bool)
-    )
+    dry_run: bool = attrs.field(default=False, validator=switch)
     """Whether everything is done but the submission."""
 
     def __attrs_post_init__(self) -> None:

@@ -17,7 +17,7 @@ import attrs
 from lasersell.errors import ConfigurationError
 from lasersell.exits.api import ExitApiClient
 from lasersell.exits.auto_buys import LossCap
-from lasersell.exits.auto_plan import AutoExitSettings, seconds
+from lasersell.exits.auto_plan import AutoExitSettings
 from lasersell.exits.guard.policy import Policy
 from lasersell.exits.keys import WalletKey
 from lasersell.exits.targets import SendTarget
@@ -33,7 +33,7 @@ from lasersell.session.tables import (
     with_values,
 )
 from lasersell.stream.client import StreamClient
-from lasersell.stream.options import StreamConfigure
+from lasersell.stream.options import StreamConfigure, seconds, switch
 
 __all__ = ["JOURNAL_VARIABLE", "RunConfig", "default_journal", "load_config"]
 
@@ -98,9 +98,7 @@ class RunConfig:
 class RunSettings:
     """How the daemon behaves."""
 
-    register_wallets: bool = attrs.field(
-        default=False, validator=attrs.validators.instance_of(bool)
-    )
+    register_wallets: bool = attrs.field(default=False, validator=switch)
     """Whether to register our wallets with the service at the start; needs ``[api]``."""
     kill_file: str | None = attrs.field(
         default=None,

@@ -75,6 +75,13 @@ def _one_of(choices: Collection[str | None]) -> _Validator:
     return check
 
 
+def _market(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, MarketContext):
+        raise ConfigurationError(
+            f"{attribute.name} must be a MarketContext, not {type(value).__name__}"
+        )
+
+
 _optional = attrs.validators.optional
 
 
@@ -157,8 +164,7 @@ class BuildSellTxRequest(_BuildTxRequest):
     output: Asset = attrs.field(default="SOL", validator=_one_of(_ASSETS))
     """What to get for it."""
     market_context: MarketContext | None = attrs.field(
-        default=None,
-        validator=_optional(attrs.validators.instance_of(MarketContext)),
+        default=None, validator=_optional(_market)
     )
     """Where it trades, which saves the service the search."""
 

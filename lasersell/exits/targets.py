@@ -12,7 +12,7 @@ import attrs
 
 from lasersell.errors import ConfigurationError
 from lasersell.exits.http import check_url
-from lasersell.exits.requests import SendMode, check_range
+from lasersell.exits.requests import MAX_U64, SendMode, check_range
 from lasersell.stream.options import Secret
 
 __all__ = [
@@ -82,7 +82,7 @@ class SendTarget:
             f"the URL of the target {self.label!r}",
             allow_insecure=self.allow_insecure,
         )
-        check_range("min_tip_lamports", self.min_tip_lamports, 0, 2**64 - 1)
+        check_range("min_tip_lamports", self.min_tip_lamports, 0, MAX_U64)
 
     @classmethod
     def rpc(cls, url: str | None = None, *, preflight: bool = False) -> SendTarget:

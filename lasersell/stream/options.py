@@ -34,6 +34,9 @@ __all__ = [
     "check_strategy",
     "check_wallets",
     "check_watch_wallets",
+    "count",
+    "seconds",
+    "switch",
 ]
 
 STREAM_ENDPOINT = "wss://stream.lasersell.io/v1/ws"
@@ -189,8 +192,10 @@ def check_seconds(name: str, value: Any, minimum: float = 0.0) -> float:
     return float(value)
 
 
-def _seconds(minimum: float) -> Callable[[object, attrs.Attribute[float], Any], None]:
-    def check(_: object, attribute: attrs.Attribute[float], value: Any) -> None:
+def seconds(minimum: float) -> Callable[[object, attrs.Attribute[Any], Any], None]:
+    """Return a validator of a field that is a time of at least ``minimum`` seconds."""
+
+    def check(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
         check_seconds(attribute.name, value, minimum)
 
     return check
@@ -210,7 +215,8 @@ def check_count(name: str, value: Any, minimum: int = 1) -> int:
     return value
 
 
-def _count(_: object, attribute: attrs.Attribute[int], value: Any) -> None:
+def count(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Validate a field that is a whole number from 1."""
     check_count(attribute.name, value)
 
 
@@ -221,7 +227,8 @@ def _share(_: object, attribute: attrs.Attribute[float], value: Any) -> None:
         )
 
 
-def _switch(_: object, attribute: attrs.Attribute[bool], value: Any) -> None:
+def switch(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Validate a field that is True or False."""
     # A text such as "false" would count as true, and let the key out.
     if type(value) is not bool:
         raise ConfigurationError(
@@ -287,15 +294,15 @@ class StreamOptions:
     ssl_context: ssl.SSLContext | None = attrs.field(default=None, repr=False)
     spki_pins: frozenset[str] | None = attrs.field(default=None, converter=_pins)
     proxy: str | None = attrs.field(default=None, repr=False)
-    trust_env: bool = attrs.field(default=False, validator=_switch)
-    allow_insecure: bool = attrs.field(default=False, validator=_switch)
-    hello_grace: float = attrs.field(default=0.5, validator=_seconds(0))
-    ping_interval: float = attrs.field(default=30.0, validator=_seconds(0.05))
-    stale_after: float = attrs.field(default=30.0, validator=_seconds(0.05))
-    rejoin_timeout: float = attrs.field(default=900.0, validator=_seconds(0))
+    trust_env: bool = attrs.field(default=False, validator=switch)
+    allow_insecure: bool = attrs.field(default=False, validator=switch)
+    hello_grace: float = attrs.field(default=0.5, validator=seconds(0))
+    ping_interval: float = attrs.field(default=30.0, validator=seconds(0.05))
+    stale_after: float = attrs.field(default=30.0, validator=seconds(0.05))
+    rejoin_timeout: float = attrs.field(default=900.0, validator=seconds(0))
     jitter: float = attrs.field(default=0.0, validator=_share)
-    high_capacity: int = attrs.field(default=16384, validator=_count)
-    max_message_bytes: int = attrs.field(default=1_048_576, validator=_count)
+    high_capacity: int = attrs.field(default=16384, validator=count)
+    max_message_bytes: int = attrs.field(default=1_048_576, validator=count)
 
     def __attrs_post_init__(self) -> None:
         self._check_endpoint()

@@ -11,18 +11,17 @@ import attrs
 
 from lasersell.errors import ConfigurationError
 from lasersell.exits.programs import VENUES, Venue
-from lasersell.exits.requests import check_range
+from lasersell.exits.requests import MAX_U64, check_range
 from lasersell.protocol.pubkey import check_pubkey
 from lasersell.session.positions import SOL_MINT, USD1_MINT
 
 __all__ = ["Policy"]
 
-_MAX_U64 = 2**64 - 1
 _MAX_BPS = 10_000
 
 
 def _lamports(_: object, attribute: attrs.Attribute[int], value: Any) -> None:
-    check_range(attribute.name, value, 0, _MAX_U64)
+    check_range(attribute.name, value, 0, MAX_U64)
 
 
 def _bps(_: object, attribute: attrs.Attribute[int], value: Any) -> None:

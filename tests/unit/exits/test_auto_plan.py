@@ -431,6 +431,7 @@ def test_a_cap_below_the_start_is_refused() -> None:
         {"max_attempts": 0},
         {"slippage_bps": 10_001},
         {"resend_interval": "2"},
+        {"dry_run": "no"},
     ],
 )
 def test_wrong_settings_are_refused(wrong: dict[str, Any]) -> None:

@@ -183,7 +183,7 @@ _MISTAKES = {
     "[stream]\nssl_context = 5": "[stream] has no 'ssl_context'",
     "[configure]\ndeadline_timeout_sec = -1": "[configure]",
     "[exits]\nmax_attempts = 0": "[exits] max_attempts must be a whole number from 1",
-    "[exits]\ndry_run = 5": "[exits] 'dry_run' must be",
+    "[exits]\ndry_run = 5": "[exits] dry_run must be True or False",
     "[exits]\nslippage_bps = 4000": "[exits] slippage_bps 4000 is over",
     "[guard]\npolicy = 'none'": "[guard] policy must be",
     "[guard]\npolicy = 'signer_only'\nmax_fee_bps = 5": "[guard] policy must be",
