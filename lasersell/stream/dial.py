@@ -25,7 +25,6 @@ from lasersell._threads import close_in_child, next_number, no_fork, start_threa
 from lasersell.errors import (
     ConnectError,
     ConnectTimeoutError,
-    HandshakeError,
     MissingExtraError,
     TlsError,
 )
@@ -82,20 +81,15 @@ def dial(options: StreamOptions, wakeup: Wakeup, deadline: Deadline) -> socket.s
     try:
         if proxy is not None:
             _tunnel(sock, proxy, host, port, wakeup, deadline)
-        if not secure:
-            return sock
-        context = options.ssl_context or default_context()
-        tls = start_tls(sock, context, host, wakeup, deadline)
+        if secure:
+            context = options.ssl_context or default_context()
+            sock = tls = start_tls(sock, context, host, wakeup, deadline)
+            if options.spki_pins is not None:
+                _check_pins(tls, options.spki_pins)
     except BaseException:
         sock.close()
         raise
-    if options.spki_pins is not None:
-        try:
-            _check_pins(tls, options.spki_pins)
-        except BaseException:
-            tls.close()
-            raise
-    return tls
+    return sock
 
 
 # Names and addresses
@@ -539,6 +533,6 @@ class DeadlineSocket:
         try:
             while len(self.buffer) < wanted and self.read_more():
                 pass
-        except (OSError, HandshakeError):
+        except OSError:
             pass
         return self.buffer[:wanted]
