@@ -1,7 +1,7 @@
 """
 Get a thread of ours out of any wait: the one mechanism behind ``close()``.
 
-Every place where a thread of the package can block, and what wakes it:
+Every place where a thread of a stream or a session can block, and what wakes it:
 
 ====================  =====================================  ==========================
 thread                blocks in                              woken by
