@@ -25,6 +25,7 @@ from lasersell._threads import close_in_child, next_number, no_fork, start_threa
 from lasersell.errors import (
     ConnectError,
     ConnectTimeoutError,
+    HandshakeError,
     MissingExtraError,
     TlsError,
 )
@@ -81,15 +82,20 @@ def dial(options: StreamOptions, wakeup: Wakeup, deadline: Deadline) -> socket.s
     try:
         if proxy is not None:
             _tunnel(sock, proxy, host, port, wakeup, deadline)
-        if secure:
-            context = options.ssl_context or default_context()
-            sock = tls = start_tls(sock, context, host, wakeup, deadline)
-            if options.spki_pins is not None:
-                _check_pins(tls, options.spki_pins)
+        if not secure:
+            return sock
+        context = options.ssl_context or default_context()
+        tls = start_tls(sock, context, host, wakeup, deadline)
     except BaseException:
         sock.close()
         raise
-    return sock
+    if options.spki_pins is not None:
+        try:
+            _check_pins(tls, options.spki_pins)
+        except BaseException:
+            tls.close()
+            raise
+    return tls
 
 
 # Names and addresses
@@ -533,6 +539,6 @@ class DeadlineSocket:
         try:
             while len(self.buffer) < wanted and self.read_more():
                 pass
-        except OSError:
+        except (OSError, HandshakeError):
             pass
         return self.buffer[:wanted]
