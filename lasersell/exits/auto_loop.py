@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 import queue
+import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -77,7 +79,7 @@ EVENT_TYPES = (
 KILL_FILE_INTERVAL = 1.0
 """Seconds between two looks for the end of a kill switch that is a file."""
 FAILED_STEP_PAUSE = 1.0
-"""Seconds until an account is looked at again whose step failed in a way of its own."""
+"""Seconds until what failed in a way of its own, or in the journal, is tried again."""
 
 
 class AutoExitLoop:
@@ -114,6 +116,9 @@ class AutoExitLoop:
         self._clock = clock
         self._mailbox: Mailbox[Callable[[], None]] = Mailbox()
         self._accounts = Accounts(journal, settings, clock)
+        # Events in their order: more than one only while the journal cannot be written.
+        self._events: deque[Callable[[], None]] = deque()
+        self._events_due: float | None = None
         self._is_paused_by_hand = False
         self._was_paused = False
         self._stop_by: Deadline | None = None
@@ -141,11 +146,11 @@ class AutoExitLoop:
         """Take an event of the session; never blocks."""
         handler = self._handlers.get(type(event.message))
         if handler is not None:
-            self._mailbox.put(partial(handler, event))
+            self._mailbox.put(partial(self._happened, partial(handler, event)))
 
     def adopt(self, handle: PositionHandle) -> None:
         """Take a position that was opened before anyone listened; never blocks."""
-        self._mailbox.put(partial(self._named, handle))
+        self._mailbox.put(partial(self._happened, partial(self._named, handle)))
 
     def pause(self) -> None:
         """Turn the kill switch on; what was submitted already may still land."""
@@ -201,6 +206,7 @@ class AutoExitLoop:
                 log.exception("a step of the auto-exit failed")
             # After each job: a stream of events must not keep the clock from being seen.
             self._look_at_due()
+            self._take_due_events()
 
     def _do_next_job(self) -> None:
         try:
@@ -228,6 +234,8 @@ class AutoExitLoop:
             for account in self._accounts
             if account.due is not None and not account.is_busy
         ]
+        if self._events_due is not None:
+            waits.append(max(0.0, self._events_due - now))
         if self._was_paused and self._kill_file is not None:
             # Nobody says when a file is gone.
             waits.append(KILL_FILE_INTERVAL)
@@ -297,6 +305,9 @@ class AutoExitLoop:
             free = self._free
             try:
                 work()
+            except sqlite3.OperationalError as error:
+                _tell_of_journal(error)
+                free = self._free_later
             except Exception:
                 log.exception("a step of the auto-exit failed")
                 free = self._free_later
@@ -341,6 +352,9 @@ class AutoExitLoop:
         except DuplicateAttempt as error:
             self._tell(self._repeated, account, sale, signal, error)
             return
+        except sqlite3.OperationalError:
+            # The signal is as good as before; there is room in the journal again, or not.
+            raise
         except Exception as error:
             # Also what nobody expects, of an account source for example: it counts as
             # a failure, or the same would be tried again at once, and for ever.
@@ -514,7 +528,8 @@ class AutoExitLoop:
     ) -> None:
         sale = ask.sale
         if account.plan.is_current(sale) and sale.is_pending:
-            self._take(account, sale, offer, asked_at, "api", ask.slippage_bps)
+            row = self._write_down(sale, offer, asked_at, "api", ask.slippage_bps)
+            self._take(account, sale, Signal(id=row, born_at=asked_at, payload=offer))
 
     def _end(self, account: Account, sale: Sale, end: End) -> None:
         self._finish(account, sale, end.outcome, end.detail)
@@ -527,6 +542,33 @@ class AutoExitLoop:
         self._report("ended", account, sale, outcome=outcome, detail=detail)
 
     # Events of the session, in the thread
+
+    def _happened(self, event: Callable[[], None]) -> None:
+        self._events.append(event)
+        if self._events_due is None:
+            self._take_events()
+
+    def _take_due_events(self) -> None:
+        if self._events_due is not None and self._clock.monotonic() >= self._events_due:
+            self._take_events()
+
+    def _take_events(self) -> None:
+        """
+        Take what happened; what the journal has no room for is taken again later.
+
+        A signal that could not be written down must not be lost, nor overtaken.
+        """
+        self._events_due = None
+        while self._events:
+            try:
+                self._events[0]()
+            except sqlite3.OperationalError as error:
+                self._events_due = self._clock.monotonic() + FAILED_STEP_PAUSE
+                _tell_of_journal(error)
+                return
+            except Exception:
+                log.exception("an event was of no use to the auto-exit")
+            self._events.popleft()
 
     def _connected(self, _: StreamEvent) -> None:
         self._look_at_all()
@@ -580,7 +622,9 @@ class AutoExitLoop:
             if sale.asked_at is not None:
                 # The answer to a request is no older than the request.
                 born_at = max(born_at, sale.asked_at)
-            self._take(account, sale, offer, born_at, "stream", None)
+            row = self._write_down(sale, offer, born_at, "stream", None)
+        # Not before it is written: an event that is not is taken once more.
+        self._take(account, sale, Signal(id=row, born_at=born_at, payload=offer))
         self._advance(account)
 
     def _ignore(self, message: ExitSignalWithTx, why: str) -> None:
@@ -596,29 +640,29 @@ class AutoExitLoop:
             )
         )
 
-    def _take(
+    def _write_down(
         self,
-        account: Account,
         sale: Sale,
         offer: Offer,
         born_at: float,
         source: Source,
         slippage_bps: int | None,
-    ) -> None:
+    ) -> int:
         age = self._clock.monotonic() - born_at
-        reason = offer.message.reason if isinstance(offer, StreamOffer) else None
-        row = self._journal.add_signal(
+        return self._journal.add_signal(
             SignalRecord(
                 sale_id=sale.id,
                 born_ms=self._clock.wall_ms() - round(age * 1000),
                 source=source,
-                reason=reason,
+                reason=_reason_of(offer),
                 slippage_bps=slippage_bps,
                 sell_tokens=sale.sell_tokens,
             )
         )
-        account.plan.take(sale, Signal(id=row, born_at=born_at, payload=offer))
-        self._report("signal", account, sale, detail=reason)
+
+    def _take(self, account: Account, sale: Sale, signal: Signal) -> None:
+        account.plan.take(sale, signal)
+        self._report("signal", account, sale, detail=_reason_of(signal.payload))
 
     # What an earlier run left
 
@@ -662,6 +706,14 @@ class AutoExitLoop:
             signature=attempt.signed.signature,
             **facts,
         )
+
+
+def _tell_of_journal(error: sqlite3.OperationalError) -> None:
+    log.error("the journal cannot be written: %s; trying again", error)
+
+
+def _reason_of(offer: Offer) -> str | None:
+    return offer.message.reason if isinstance(offer, StreamOffer) else None
 
 
 _WHY_IGNORED = {

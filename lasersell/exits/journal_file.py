@@ -182,8 +182,14 @@ class JournalFile:
 
     def _end(self, command: str) -> None:
         self._depth -= 1
-        if self._depth == 0 and self._db.in_transaction:
+        if self._depth > 0 or not self._db.in_transaction:
+            return
+        try:
             self._db.execute(command)
+        finally:
+            # A commit that failed may have left it open, and nothing could begin.
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     @contextlib.contextmanager
     def _durably(self) -> Iterator[None]:

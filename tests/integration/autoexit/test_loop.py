@@ -128,19 +128,41 @@ def test_a_signal_without_an_account_is_tried(bench: Bench) -> None:
         bench.steps.wait_for("ended", outcome="gave_up")
 
 
-def test_a_journal_that_takes_nothing_sells_nothing(bench: Bench) -> None:
-    """What cannot be written down is not submitted."""
-    bench.buy(tokens=TOKENS)
+# Signals are still taken where only the attempt itself cannot be written.
+_NO_ATTEMPTS = (
+    "ALTER TABLE attempts RENAME TO away",
+    "ALTER TABLE away RENAME TO attempts",
+)
+_NOTHING = "PRAGMA query_only = ON", "PRAGMA query_only = OFF"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "relief"), [_NO_ATTEMPTS, _NOTHING], ids=["no attempts", "nothing"]
+)
+def test_a_journal_that_takes_nothing_delays_a_sale(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    trouble: str,
+    relief: str,
+) -> None:
+    """What cannot be written down is not submitted, and not lost: it is once it can."""
+    monkeypatch.setattr("lasersell.exits.auto_loop.FAILED_STEP_PAUSE", 0.05)
+    holding = bench.buy(tokens=TOKENS)
+    settings = attrs.evolve(FAST, max_attempts=2)
     with (
         Journal(":memory:") as journal,
         bench.session() as session,
-        bench.auto_exit(session, journal=journal),  # type: ignore[arg-type]
+        bench.auto_exit(session, settings, journal=journal),  # type: ignore[arg-type]
     ):
-        # Signals are still taken; the attempt itself cannot be written.
-        journal._db.execute("DROP TABLE attempts")
-        bench.sim.set_profit(bench.sim.holdings()[0], 10)
-        bench.steps.wait_for("refused")
-    assert bench.submitted == []
+        bench.sim.wait_until(lambda: journal.latest_holding(holding.token_account))
+        journal._db.execute(trouble)
+        bench.sim.set_profit(holding, 10)
+        bench.sim.wait_until(lambda: caplog.text.count("cannot be written") >= 5)
+        assert bench.submitted == []
+        journal._db.execute(relief)
+        bench.steps.wait_for("ended", outcome="sold")
+    assert len(bench.submitted) == 1
 
 
 def test_a_signer_that_is_broken_is_given_up(

@@ -359,3 +359,18 @@ def test_a_journal_shows_where_it_is(tmp_path: Path) -> None:
     """A journal shows where it is."""
     with Journal(tmp_path / "journal.db") as journal:
         assert repr(journal) == f"Journal('{tmp_path / 'journal.db'}')"
+
+
+def test_a_commit_that_fails_does_not_lock_the_journal(journal: Journal) -> None:
+    """What was written with it is taken back, and the next write begins anew."""
+
+    def write_for_nobody() -> None:
+        with journal.together():
+            # Only the commit notices.
+            journal._db.execute("PRAGMA defer_foreign_keys = ON")
+            journal.begin_sale(999, None)
+
+    with pytest.raises(sqlite3.IntegrityError):
+        write_for_nobody()
+    with journal.together():
+        pass
