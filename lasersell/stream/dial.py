@@ -16,6 +16,7 @@ import os
 import select
 import socket
 import ssl
+import traceback
 from collections import deque
 from typing import Any
 from urllib.parse import SplitResult, unquote
@@ -370,8 +371,22 @@ def start_tls(
             tls.close()
             raise
     except (OSError, ValueError) as error:
+        _close_half_made(error)
         raise _map_tls_error(error, host) from error
     return tls
+
+
+def _close_half_made(error: Exception) -> None:
+    """
+    Close the TLS socket that raised an error while it was being made.
+
+    ``wrap_socket`` takes the descriptor over, and leaves it open if the peer's reset
+    comes at that moment; then only the frames of the traceback know the socket.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        half_made = frame.f_locals.get("self")
+        if isinstance(half_made, ssl.SSLSocket):
+            half_made.close()
 
 
 def _shake_hands(tls: ssl.SSLSocket, wakeup: Wakeup, deadline: Deadline) -> None:

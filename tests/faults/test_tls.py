@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
 import socket
 import ssl
 import sys
@@ -18,6 +20,7 @@ from lasersell.errors import (
     TlsError,
 )
 from lasersell.stream import dial
+from lasersell.stream.wakeup import Wakeup
 from tests.faults.certificates import client_context, server_context, spki_pin
 from tests.faults.client import connect, stream_socket, wait_for
 from tests.faults.raw_server import Peer, RawServer, drain, live
@@ -223,6 +226,20 @@ def test_a_reset_before_the_tls_handshake_is_a_connect_error(
         for _ in range(20):
             with pytest.raises(ConnectError):
                 connect(f"wss://localhost:{server.port}/", contexts[1])
+
+
+def test_a_reset_while_tls_is_set_up_leaves_no_socket(contexts: Contexts) -> None:
+    """CPython leaves the descriptor open that it was making into a TLS socket."""
+    with (
+        RawServer(Peer.reset) as server,
+        contextlib.closing(Wakeup()) as wakeup,
+    ):
+        sock = socket.create_connection(("localhost", server.port))
+        assert select.select([sock], [], [], PATIENCE)[0]  # the reset is here
+        sock.setblocking(False)
+        with pytest.raises(ConnectError):
+            dial.start_tls(sock, contexts[1], "localhost", wakeup, Deadline(PATIENCE))
+        assert sock.fileno() == -1
 
 
 def test_plain_text_where_tls_was_expected_is_named(contexts: Contexts) -> None:
