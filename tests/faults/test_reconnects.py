@@ -26,6 +26,8 @@ MOST_THREADS = 3
 MOST_SOCKETS = 3
 """The connection and the wake-up pair."""
 
+LONG = [pytest.mark.slow, pytest.mark.timeout(200)]
+
 _SIOCOUTQNSD = 0x894B
 """Asks Linux for the bytes that have not left a socket yet."""
 
@@ -88,11 +90,14 @@ def _ping_on(connection: StreamConnection, stop: threading.Event) -> None:
             stop.wait(0.001)
 
 
-@pytest.mark.parametrize("writing", [False, True], ids=["reading", "writing too"])
 @pytest.mark.parametrize(
-    "times",
-    [50, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(200)])],
-    ids=str,
+    ("times", "writing"),
+    [
+        (50, True),
+        pytest.param(1000, False, marks=LONG),
+        pytest.param(1000, True, marks=LONG),
+    ],
+    ids=["50", "1000, reading", "1000, writing too"],
 )
 def test_forced_reconnects_lose_and_leak_nothing(
     times: int, writing: bool, monkeypatch: pytest.MonkeyPatch

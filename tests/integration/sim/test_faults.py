@@ -95,6 +95,7 @@ def test_half_a_frame_can_be_sent() -> None:
         assert client.recv() == {}
 
 
+@pytest.mark.slow
 def test_a_burst_of_100_000_frames_is_complete_and_in_order() -> None:
     """Every frame of a burst arrives, message after message, over and over."""
     with SimServer() as sim, connected(sim) as client:

@@ -5,9 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 _GUIDE = Path(__file__).parents[3] / "docs" / "testing.md"
 
 
+@pytest.mark.slow
 def test_the_tests_of_the_guide_pass_as_they_are(tmp_path: Path) -> None:
     """The code blocks of the guide are one file with three tests of a bot, all green."""
     blocks = re.findall(r"```python\n(.*?)```", _GUIDE.read_text("utf-8"), re.DOTALL)

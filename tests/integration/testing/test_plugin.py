@@ -156,6 +156,7 @@ def test_a_script_lands_a_mirror_buy(
     assert signal.message.mirror_source == OTHER_WALLET  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 def test_a_marker_takes_keywords_only(tmp_path: Path) -> None:
     """A positional argument is a mistake that is named."""
     (tmp_path / "test_wrong.py").write_text(

@@ -16,13 +16,15 @@ except MissingExtraError as error:
     print(error)
 """
 
+_SLOW = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("module", "missing", "extra"),
     [
-        ("lasersell.contrib.jupyter", ["IPython"], "jupyter"),
-        ("lasersell.contrib.frames", ["pandas"], "jupyter"),
-        ("lasersell.contrib.plots", ["matplotlib"], "plots"),
+        pytest.param("lasersell.contrib.jupyter", ["IPython"], "jupyter", marks=_SLOW),
+        pytest.param("lasersell.contrib.frames", ["pandas"], "jupyter", marks=_SLOW),
+        pytest.param("lasersell.contrib.plots", ["matplotlib"], "plots", marks=_SLOW),
         ("lasersell.contrib.metrics", ["prometheus_client"], "metrics"),
     ],
 )

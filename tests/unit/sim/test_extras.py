@@ -15,7 +15,10 @@ except ImportError as error:
 """
 
 
-@pytest.mark.parametrize("module", ["lasersell.sim", "lasersell.testing"])
+@pytest.mark.parametrize(
+    "module",
+    ["lasersell.sim", pytest.param("lasersell.testing", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("missing", ["aiohttp", "solders"])
 def test_a_missing_extra_says_how_to_install_it(missing: str, module: str) -> None:
     """Without its libraries the simulator names the extra and the command."""
