@@ -142,7 +142,6 @@ class AutoExit:
             )
         self._is_attached = False
         self._is_closed = False
-        self._begin()
         # The threads hold the loop, never this face: dropped, it ends.
         self._finalizer = weakref.finalize(
             self,
@@ -152,6 +151,12 @@ class AutoExit:
             self._journal if self._own_journal else None,
         )
         self._finalizer.atexit = False
+        try:
+            self._begin()
+        except BaseException:
+            # Nobody will have this face, so nobody else could.
+            self.close(timeout=0.0)
+            raise
 
     def __repr__(self) -> str:
         state = "paused" if self._loop.is_paused else "on"

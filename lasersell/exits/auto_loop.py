@@ -9,6 +9,7 @@ for a network, and no exit waits for another one's.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import sqlite3
 import threading
@@ -165,7 +166,8 @@ class AutoExitLoop:
     @property
     def is_paused(self) -> bool:
         """Whether the kill switch is on."""
-        by_file = self._kill_file is not None and self._kill_file.exists()
+        # Not Path.exists(), which raises where a directory on the way is unreadable.
+        by_file = self._kill_file is not None and os.path.exists(self._kill_file)
         return self._is_paused_by_hand or by_file
 
     def stop(self, timeout: float) -> bool:

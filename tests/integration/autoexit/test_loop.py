@@ -10,8 +10,10 @@ import pytest
 
 from lasersell._clock import SYSTEM_CLOCK
 from lasersell.exits.api import ExitApiClient
+from lasersell.exits.auto_exit import AutoExit
 from lasersell.exits.journal import Journal, SignalRecord
 from lasersell.exits.signer import Signer
+from lasersell.exits.targets import SendTarget
 from lasersell.exits.transaction import SignedTransaction
 from lasersell.protocol.codec import encode_server_message
 from lasersell.protocol.server import ExitSignalWithTx, PositionOpened
@@ -233,6 +235,23 @@ def test_without_threads_it_sells_late_rather_than_never(
         monkeypatch.setattr("lasersell.exits.auto_loop.start_thread", refuse)
         bench.sim.set_profit(holding, 10)
         bench.steps.wait_for("ended", outcome="sold")
+
+
+def test_one_that_cannot_begin_leaves_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No thread of its own, and no lock on the journal."""
+
+    def refuse(name: str, work: Callable[[], None]) -> threading.Thread:
+        raise RuntimeError("can't start new thread")
+
+    journal, rpc = tmp_path / "journal.db", SendTarget.rpc(bench.sim.rpc_url)
+    with bench.session() as session:
+        monkeypatch.setattr("lasersell.exits.auto_loop.start_thread", refuse)
+        with pytest.raises(RuntimeError):
+            AutoExit(session, bench.key, rpc, journal=journal)
+        monkeypatch.undo()
+        AutoExit(session, bench.key, rpc, journal=journal).close()
 
 
 def test_a_closed_position_is_forgotten_in_time(bench: Bench) -> None:
