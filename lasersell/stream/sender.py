@@ -223,6 +223,7 @@ class StreamSender:
                 except (NotConnectedError, StreamLostError):
                     with stream.intent_lock:
                         stream.intent.exit_not_sent(account)
+                    self._check_open()  # else it is held
             # Someone must be awake when it is time to ask again.
             stream.poke()
 
@@ -250,6 +251,7 @@ class StreamSender:
                     stream.intent.hold_mirror_result(
                         mint, success, stream.clock.monotonic()
                     )
+                self._check_open()
                 # A connection that became live meanwhile does not know of it.
                 stream.poke()
 

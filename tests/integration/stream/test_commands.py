@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from lasersell.errors import ConfigurationError, NotConnectedError
+from lasersell.errors import ConfigurationError, NotConnectedError, StreamLostError
 from lasersell.protocol.client import (
     ClientMessage,
     ClosePosition,
@@ -233,3 +233,21 @@ def test_nothing_is_taken_after_the_close(sim: SimServer) -> None:
     for command in commands:
         with pytest.raises(NotConnectedError, match="closed; connect again"):
             command(connection.sender)
+
+
+@pytest.mark.parametrize("name", list(_COMMANDS))
+def test_a_command_that_meets_the_end_of_the_stream_says_so(
+    sim: SimServer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Nothing is held or remembered for a connection that will never be."""
+    with connect(sim.url) as connection:
+        wait_for(connection, "hello_ok")
+
+        def end(*_: object, **__: object) -> None:
+            monkeypatch.undo()
+            connection.close()
+            raise StreamLostError("it ended just then")
+
+        monkeypatch.setattr(type(connection.sender._stream), "write", end)
+        with pytest.raises(NotConnectedError):
+            _COMMANDS[name][0](connection.sender)
