@@ -355,7 +355,7 @@ class AutoExitLoop:
             self._tell(self._repeated, account, sale, signal, error)
             return
         except sqlite3.OperationalError:
-            # The signal is as good as before; there is room in the journal again, or not.
+            # No fault of the signal, which is tried again once the journal can be written.
             raise
         except Exception as error:
             # Also what nobody expects, of an account source for example: it counts as
@@ -530,8 +530,8 @@ class AutoExitLoop:
     ) -> None:
         sale = ask.sale
         if account.plan.is_current(sale) and sale.is_pending:
-            row = self._write_down(sale, offer, asked_at, "api", ask.slippage_bps)
-            self._take(account, sale, Signal(id=row, born_at=asked_at, payload=offer))
+            signal = self._noted(sale, offer, asked_at, "api", ask.slippage_bps)
+            self._take(account, sale, signal)
 
     def _end(self, account: Account, sale: Sale, end: End) -> None:
         self._finish(account, sale, end.outcome, end.detail)
@@ -624,9 +624,9 @@ class AutoExitLoop:
             if sale.asked_at is not None:
                 # The answer to a request is no older than the request.
                 born_at = max(born_at, sale.asked_at)
-            row = self._write_down(sale, offer, born_at, "stream", None)
+            signal = self._noted(sale, offer, born_at, "stream", None)
         # Not before it is written: an event that is not is taken once more.
-        self._take(account, sale, Signal(id=row, born_at=born_at, payload=offer))
+        self._take(account, sale, signal)
         self._advance(account)
 
     def _ignore(self, message: ExitSignalWithTx, why: str) -> None:
@@ -642,16 +642,17 @@ class AutoExitLoop:
             )
         )
 
-    def _write_down(
+    def _noted(
         self,
         sale: Sale,
         offer: Offer,
         born_at: float,
         source: Source,
         slippage_bps: int | None,
-    ) -> int:
+    ) -> Signal:
+        """Return what was offered as a signal that the journal has."""
         age = self._clock.monotonic() - born_at
-        return self._journal.add_signal(
+        row = self._journal.add_signal(
             SignalRecord(
                 sale_id=sale.id,
                 born_ms=self._clock.wall_ms() - round(age * 1000),
@@ -661,6 +662,7 @@ class AutoExitLoop:
                 sell_tokens=sale.sell_tokens,
             )
         )
+        return Signal(id=row, born_at=born_at, payload=offer)
 
     def _take(self, account: Account, sale: Sale, signal: Signal) -> None:
         account.plan.take(sale, signal)

@@ -60,6 +60,7 @@ __all__ = ["RelayEvent", "RelaySession", "RelaySessionStats"]
 
 CLOSE_TIMEOUT = 5.0
 SHORTEST_SEC = 0.05
+"""The least that a Redis gets to let us go, however little time is left."""
 
 
 @attrs.frozen(kw_only=True)

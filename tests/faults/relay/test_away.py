@@ -238,19 +238,11 @@ def test_a_publisher_with_no_room_left_ends(bench: Bench) -> None:
 
 def test_a_signal_that_waits_for_its_turn_is_not_lost_with_redis(bench: Bench) -> None:
     """A worker to which it was given before Redis went away still hands it over."""
-    with (
-        bench.session() as observer,
-        bench.session(group="g", high_capacity=2) as worker,
-        bench.relay(),
-    ):
-        holdings = [bench.buy() for _ in range(8)]
-        bench.trigger(holdings[-1])
-        # Those before it find no room, and it does not overtake them.
-        wait_for(observer, "exit_signal_with_tx")
+    with bench.signal_behind_others() as (observer, worker, holding):
         until(observer, Deadline(1.0).has_passed)
         bench.redis.kill()
         # Longer than the time in which a worker says again that it lives.
         until(observer, lambda: observer.stats().silent > 2.0)
         bench.redis.start()
         signal = wait_for(worker, "exit_signal_with_tx")
-        assert signal.handle.token_account == holdings[-1].token_account
+        assert signal.handle.token_account == holding.token_account

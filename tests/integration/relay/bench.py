@@ -67,6 +67,26 @@ class Bench:
         with RelaySession.connect(self.redis.url, **options) as session:
             yield session
 
+    @contextlib.contextmanager
+    def signal_behind_others(
+        self,
+    ) -> Iterator[tuple[RelaySession, RelaySession, Holding]]:
+        """
+        Have a signal wait for a worker that has no room for the positions before it.
+
+        Yields:
+            One who has seen the signal, the worker, and whose signal it is.
+        """
+        with (
+            self.session() as observer,
+            self.session(group="g", high_capacity=2) as worker,
+            self.relay(),
+        ):
+            holdings = [self.buy() for _ in range(8)]
+            self.trigger(holdings[-1])
+            wait_for(observer, "exit_signal_with_tx")
+            yield observer, worker, holdings[-1]
+
 
 def wait_for(
     session: RelaySession, type: str, matches: Callable[[Any], bool] = lambda _: True

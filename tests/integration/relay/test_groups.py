@@ -94,14 +94,7 @@ def test_a_signal_comes_after_the_events_that_came_before_it(bench: Bench) -> No
 
 def test_a_signal_overtakes_nothing_that_waits_for_room(bench: Bench) -> None:
     """Though it is handed out by another way than the events before it."""
-    with (
-        bench.session() as observer,
-        bench.session(group="g", high_capacity=2) as worker,
-        bench.relay(),
-    ):
-        holdings = [bench.buy() for _ in range(8)]
-        bench.trigger(holdings[-1])
-        wait_for(observer, SIGNAL)
+    with bench.signal_behind_others() as (_, worker, _):
         types: list[str] = []
         while SIGNAL not in types:
             event = worker.recv(timeout=PATIENCE)
