@@ -17,6 +17,7 @@ from lasersell.session.events import StreamEvent
 from lasersell.session.observers import Hook, Observation, Observers
 from lasersell.session.positions import PositionHandle
 from lasersell.stream.lanes import Lanes
+from lasersell.stream.options import check_seconds
 
 __all__ = ["Book", "Position", "SessionFace"]
 
@@ -125,6 +126,22 @@ class SessionFace:
             )
 
         return self._receiver.find(matches, timeout, what=type)
+
+    def let_low_gather(self, seconds: float) -> None:
+        """
+        Have ``recv()``, iteration and callbacks wake up for low events in batches.
+
+        Each wake-up costs more than most events do. From the first low event on they are
+        left to gather, ``seconds`` at most; one of the high lane comes at once, as ever,
+        and so does the end. Any thread may call this; it does not block.
+
+        Args:
+            seconds: Such as 0.01; 0, the default, wakes up for each.
+
+        Raises:
+            ConfigurationError: It is no time.
+        """
+        self._receiver.gather_sec = check_seconds("seconds", seconds)
 
     # Callbacks
 

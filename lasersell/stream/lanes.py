@@ -265,7 +265,17 @@ class Lanes(Generic[E]):
 class Receiver(Generic[E]):
     """One consumer's side; one thread at a time."""
 
-    __slots__ = ("_bell", "_highs", "_is_waiting", "_lanes", "_lows", "_out", "_owner")
+    __slots__ = (
+        "_bell",
+        "_highs",
+        "_is_gathering",
+        "_is_waiting",
+        "_lanes",
+        "_lows",
+        "_out",
+        "_owner",
+        "gather_sec",
+    )
 
     def __init__(self, lanes: Lanes[E], highs: deque[E], lows: deque[E]) -> None:
         self._lanes = lanes
@@ -277,6 +287,9 @@ class Receiver(Generic[E]):
         self._owner: int | None = None
         self._bell = Doorbell()
         self._is_waiting = False
+        self._is_gathering = False
+        self.gather_sec = 0.0
+        """Seconds for which low events are left to gather before :meth:`get` wakes up."""
 
     @property
     def holds_high(self) -> bool:
@@ -285,7 +298,7 @@ class Receiver(Generic[E]):
 
     def ring(self) -> None:
         """Wake the consumer if it waits; takes no lock."""
-        if self._is_waiting:
+        if self._is_waiting or (self._is_gathering and self._is_urgent()):
             self._bell.ring()
 
     def after_fork(self) -> None:
@@ -459,6 +472,21 @@ class Receiver(Generic[E]):
                 return None
             if not self._sleep(deadline, 0):
                 raise TimeoutError(f"no event within {timeout:g} seconds")
+            if self.gather_sec:
+                self._gather(deadline.within(self.gather_sec))
+
+    def _gather(self, deadline: Deadline) -> None:
+        """Leave low events alone until a high one or the end comes, or the time is up."""
+        self._is_gathering = True
+        try:
+            # As in _sleep(): whoever put one before does not ring.
+            if not self._is_urgent():
+                self._bell.wait(deadline.remaining())
+        finally:
+            self._is_gathering = False
+
+    def _is_urgent(self) -> bool:
+        return bool(self._highs) or self._lanes.ended
 
     def _sleep(self, deadline: Deadline, highs_seen: int) -> bool:
         """Wait until something changed; return False when the time is up instead."""

@@ -99,6 +99,7 @@ def commands(session: StreamSession, handle: PositionHandle) -> None:
     assert_type(observation.dropped, int)
     with observation:
         assert_type(observation.is_active, bool)
+    session.let_low_gather(0.01)
     assert_type(session.sender, StreamSender)
     assert_type(session.sender.ping().wait(timeout=1), float)
 

@@ -3,16 +3,18 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from lasersell.errors import (
     AuthenticationError,
     ConcurrencyError,
+    ConfigurationError,
     HandshakeError,
     LaserSellError,
 )
-from lasersell.protocol.server import Pong, ServerError
+from lasersell.protocol.server import PnlUpdate, Pong, ServerError
 from lasersell.session.events import StreamEvent
 from lasersell.session.session import StreamSession
 from lasersell.sim import SimServer
@@ -42,6 +44,32 @@ def test_events_come_in_the_order_of_the_wire(sim: SimServer) -> None:
         handle = events[-1].handle
         assert handle is not None
         assert handle.token_account == holding.token_account
+
+
+def test_low_events_that_were_left_to_gather_come_in_order(sim: SimServer) -> None:
+    """None is missing, and the high ones neither."""
+    lows = [
+        PnlUpdate(position_id=7, profit_units=1, proceeds_units=0, server_time_ms=n)
+        for n in range(50)
+    ]
+    pong = Pong(server_time_ms=7)
+    with open_session(sim) as session:
+        until(session, "hello_ok")
+        session.let_low_gather(0.05)
+        for low in lows:
+            sim.send(low)
+        sim.send(pong)
+        messages = [next_event(session).message for _ in range(51)]
+        assert [message for message in messages if message != pong] == lows
+
+
+@pytest.mark.parametrize("seconds", [-1, "1", None, float("inf")])
+def test_low_events_gather_for_a_time_only(sim: SimServer, seconds: Any) -> None:
+    """Anything else is refused, and nothing is changed."""
+    with open_session(sim) as session:
+        with pytest.raises(ConfigurationError, match="seconds must be a number"):
+            session.let_low_gather(seconds)
+        assert session._receiver.gather_sec == 0
 
 
 def test_a_session_is_iterated_until_it_is_closed(sim: SimServer) -> None:

@@ -488,8 +488,9 @@ def test_two_threads_at_once_are_refused() -> None:
         receiver.get(0)
 
 
+@pytest.mark.parametrize("gather_sec", [0.0, 0.0005])
 @pytest.mark.parametrize("is_split", [False, True])
-def test_no_event_is_slept_through(is_split: bool) -> None:
+def test_no_event_is_slept_through(is_split: bool, gather_sec: float) -> None:
     """Under the wildest switching of threads every event wakes its consumer."""
     lanes = _lanes(low=100_000)
     count = 3000
@@ -498,6 +499,8 @@ def test_no_event_is_slept_through(is_split: bool) -> None:
         if is_split
         else [lanes.receiver()]
     )
+    for receiver in receivers:
+        receiver.gather_sec = gather_sec
     taken: list[list[Any]] = [[] for _ in receivers]
 
     def consume(receiver: Receiver[Any], into: list[Any]) -> None:
@@ -526,6 +529,110 @@ def test_no_event_is_slept_through(is_split: bool) -> None:
     for lane in ("high", "low"):
         numbers = [number for kind, number in everything if kind == lane]
         assert numbers == list(range(count))
+
+
+# Letting low events gather
+
+
+def _consuming(receiver: Receiver[Any]) -> tuple[threading.Thread, list[object]]:
+    """Have a thread wait for an event."""
+    results: list[object] = []
+    thread = threading.Thread(
+        target=lambda: results.append(receiver.get(100 * PATIENCE)), daemon=True
+    )
+    thread.start()
+    _until(lambda: receiver._is_waiting)
+    return thread, results
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = Deadline(PATIENCE)
+    tick = threading.Event()
+    while not condition():
+        assert not deadline.has_passed()
+        tick.wait(0.001)
+
+
+def _gathering(seconds: float) -> tuple[Lanes[Any], Receiver[Any]]:
+    lanes = _lanes()
+    receiver = lanes.receiver()
+    receiver.gather_sec = seconds
+    return lanes, receiver
+
+
+def test_low_events_are_left_to_gather_for_their_time() -> None:
+    """The consumer sleeps on after the first one, and then finds them all."""
+    lanes, receiver = _gathering(0.2)
+    thread, results = _consuming(receiver)
+    began = Deadline(0.15)
+    for number in range(3):
+        lanes.put([], [number])
+    thread.join(PATIENCE)
+    assert began.has_passed()
+    assert [*results, *_taken(receiver)] == [0, 1, 2]
+
+
+def test_a_consumer_that_lets_low_events_gather_is_not_woken_by_them() -> None:
+    """Each wake-up would cost more than the event."""
+    lanes, receiver = _gathering(PATIENCE)
+    thread, _ = _consuming(receiver)
+    lanes.put([], [0])
+    _until(lambda: receiver._is_gathering)
+    receiver._bell = bell = _CountingBell(receiver._bell)
+    for number in range(100):
+        lanes.put([], [number])
+    assert bell.rings == 0
+    lanes.end(None)
+    thread.join(PATIENCE)
+    assert bell.rings == 1
+
+
+class _CountingBell(Doorbell):
+    """A doorbell in front of the one on which a consumer waits already."""
+
+    def __init__(self, bell: Doorbell) -> None:
+        super().__init__()
+        self._bell = bell
+        self.rings = 0
+
+    def ring(self) -> None:
+        self.rings += 1
+        self._bell.ring()
+
+
+@pytest.mark.parametrize("first", ["low", "high"])
+def test_a_high_event_does_not_wait_for_low_ones_to_gather(first: str) -> None:
+    """It wakes the consumer at once, whether it comes before or after it is gathering."""
+    lanes, receiver = _gathering(100 * PATIENCE)
+    thread, results = _consuming(receiver)
+    if first == "low":
+        lanes.put([], ["low"])
+        _until(lambda: receiver._is_gathering)
+        lanes.put(["high"], [])
+    else:
+        lanes.put(["high"], ["low"])
+    thread.join(PATIENCE)
+    assert results == ["high"]
+
+
+def test_the_end_does_not_wait_for_low_events_to_gather() -> None:
+    """What had come is taken, and then nothing."""
+    lanes, receiver = _gathering(100 * PATIENCE)
+    thread, results = _consuming(receiver)
+    lanes.put([], ["low"])
+    _until(lambda: receiver._is_gathering)
+    lanes.end(None)
+    thread.join(PATIENCE)
+    assert [*results, receiver.get(0)] == ["low", None]
+
+
+def test_who_has_less_time_than_low_events_may_gather_gets_them_in_time() -> None:
+    """The timeout of a call comes first."""
+    lanes, receiver = _gathering(100 * PATIENCE)
+    timer = threading.Timer(0.01, lanes.put, ([], ["low"]))
+    timer.start()
+    assert receiver.get(0.1) == "low"
+    timer.join()
 
 
 # Ctrl-C
