@@ -115,7 +115,9 @@ class Feed:
         self._is_stale = False
         self._retry = RETRY_FIRST_SEC
         self._must_join = False
+        # Guards the id and the number of the last high event that was handed over.
         self._passed = threading.Condition()
+        self._passed_number = 0
         self.about: StreamState | None = None
         """What the publisher last said of its stream."""
         self.connection: int | None = None
@@ -146,12 +148,29 @@ class Feed:
         with self._passed:
             self._passed.notify_all()
 
-    def wait_until_past(self, entry: bytes, timeout: float) -> bool:
-        """Block until everything up to an entry was read; return whether it was."""
+    def is_next(self, number: int) -> bool:
+        """Tell whether everything before the event with a number was handed over, no more."""
+        return self._passed_number == number - 1
+
+    def wait_for_those_before(self, number: int, entry: bytes, timeout: float) -> bool:
+        """
+        Block until everything before an event was handed over; return whether it was.
+
+        Args:
+            number: Of the event.
+            entry: The id of the entry it is in.
+            timeout: Seconds to wait.
+        """
         wanted = order_of(entry)
         with self._passed:
             return self._passed.wait_for(
-                lambda: order_of(self._high) >= wanted or self._stop.is_set(), timeout
+                lambda: (
+                    self.is_next(number)
+                    # Numbers are not those of before where Redis has forgotten some.
+                    or order_of(self._high) >= wanted
+                    or self._stop.is_set()
+                ),
+                timeout,
             )
 
     # Joining
@@ -173,10 +192,10 @@ class Feed:
         self._lanes.put(events, [])
         self._sequence, self._token = snapshot.sequence, snapshot.token
         self._low = snapshot.low
-        self._pass(snapshot.high)
+        self._pass(snapshot.high, snapshot.sequence)
 
     def _events_of(self, snapshot: Snapshot) -> list[StreamEvent]:
-        new, gone = self._replica.replace(snapshot.positions)
+        new, gone = self._replica.replace(snapshot.positions, snapshot.sequence)
         for field, raw in snapshot.latest.items():
             key, _, _ = field.rpartition(" ")
             message = decode_server_message(raw)
@@ -272,7 +291,7 @@ class Feed:
         if is_gap:
             self._lose_track()
         else:
-            self._pass(last)
+            self._pass(last, self._sequence)
 
     def _is_gap(self, fields: Mapping[bytes, bytes]) -> bool:
         number = int(fields[b"n"])
@@ -303,9 +322,11 @@ class Feed:
         entry = entry_of(fields)
         replica = self._replica
         replica.epoch = entry.epoch
-        handle = None if entry.position is None else replica.apply(entry.position)
+        handle = None
+        if entry.position is not None:
+            handle = replica.apply(entry.position, self._sequence)
         if entry.exit_attempt is not None and not self._with_signals:
-            # Whose signal it is decodes it, and waits for this thread meanwhile.
+            # Whose signal it is decodes it.
             return None
         message = decode_message(bytes(entry.message), entry.born_here)
         if isinstance(message, Disconnected):
@@ -363,9 +384,10 @@ class Feed:
             handle.liquidity = message
         return RelayEvent(message, handle, arrival)
 
-    def _pass(self, entry: bytes) -> None:
+    def _pass(self, entry: bytes, number: int) -> None:
         with self._passed:
             self._high = entry
+            self._passed_number = number
             self._passed.notify_all()
 
     def _wait_for_room(self) -> bool:

@@ -1,11 +1,12 @@
 """
 The positions of a relay as a subscriber knows them.
 
-Written by one thread, read by any: every step is one operation on a dictionary.
+Read by any thread without a lock: every step is one operation on a dictionary.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 
@@ -26,7 +27,10 @@ class Replica:
     def __init__(self) -> None:
         self.epoch = ""
         """The publisher's present connection; ids are good for one only."""
+        # Guards changes: the thread of the feed and that of the signals make them.
+        self._mutex = threading.Lock()
         self._by_key: dict[str, PositionHandle] = {}
+        self._numbers: dict[str, int] = {}
         self._over: OrderedDict[str, None] = OrderedDict()
         self._by_id: dict[tuple[str, int], PositionHandle] = {}
         self._ids: dict[str, tuple[str, int]] = {}
@@ -51,25 +55,37 @@ class Replica:
         """Return the open positions of one wallet in one token."""
         return list(self._by_wallet_mint.get((wallet, mint), {}).values())
 
-    # Changing, by one thread
+    # Changing
 
-    def apply(self, record: PositionRecord) -> PositionHandle:
+    def apply(self, record: PositionRecord, number: int) -> PositionHandle:
         """
         Take what the publisher knows of a position; return its handle.
+
+        Args:
+            record: What it knows.
+            number: Of the event that brought it; an earlier one changes nothing.
 
         Raises:
             RelayError: Another version wrote it.
         """
-        handle = self._by_key.get(record.key)
+        with self._mutex:
+            return self._apply(record, number)
+
+    def _apply(self, record: PositionRecord, number: int) -> PositionHandle:
+        key = record.key
+        handle = self._by_key.get(key)
         if handle is None:
-            handle = self._by_key[record.key] = handle_of(record)
+            handle = self._by_key[key] = handle_of(record)
+        elif number <= self._numbers[key]:
+            return handle
         else:
-            self._leave(record.key, handle)
+            self._leave(key, handle)
             update(handle, record)
+        self._numbers[key] = number
         if handle.is_open and handle.known:
             self._enter(record, handle)
         else:
-            self._bury(record.key, handle)
+            self._bury(key, handle)
         return handle
 
     def known(self, record: PositionRecord) -> PositionHandle:
@@ -82,32 +98,39 @@ class Replica:
             handle.is_here = False
 
     def replace(
-        self, records: Iterable[PositionRecord]
+        self, records: Iterable[PositionRecord], number: int
     ) -> tuple[list[PositionHandle], list[PositionHandle]]:
         """
         Take everything that the publisher knows.
 
+        Args:
+            records: Of all open positions.
+            number: Of the last event that they are made of.
+
         Returns:
             The positions that were not known, and those that are gone.
         """
-        before = dict(self._by_key)
-        were_open = {key for key in before if before[key].is_open}
-        new = []
-        records = list(records)
-        for record in records:
-            handle = self.apply(record)
-            if record.key not in were_open:
-                new.append(handle)
-        gone = []
-        for key in were_open - {record.key for record in records}:
-            handle = before[key]
-            if not handle.known:
-                continue
-            self._leave(key, handle)
-            handle.status = "lost"
-            self._bury(key, handle)
-            gone.append(handle)
-        return new, gone
+        with self._mutex:
+            before = dict(self._by_key)
+            were_open = {key for key in before if before[key].is_open}
+            # A Redis that has forgotten events may count from an earlier one.
+            self._numbers = dict.fromkeys(before, number - 1)
+            new = []
+            records = list(records)
+            for record in records:
+                handle = self._apply(record, number)
+                if record.key not in were_open:
+                    new.append(handle)
+            gone = []
+            for key in were_open - {record.key for record in records}:
+                handle = before[key]
+                if not handle.known:
+                    continue
+                self._leave(key, handle)
+                handle.status = "lost"
+                self._bury(key, handle)
+                gone.append(handle)
+            return new, gone
 
     def take_pnl(self, handle: PositionHandle, message: PnlUpdate) -> None:
         """Note the latest profit."""
@@ -157,6 +180,7 @@ class Replica:
         if len(self._over) > OVER_KEPT:
             oldest, _ = self._over.popitem(last=False)
             self._by_key.pop(oldest, None)
+            self._numbers.pop(oldest, None)
 
 
 def handle_of(record: PositionRecord) -> PositionHandle:

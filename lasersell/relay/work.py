@@ -31,6 +31,7 @@ from lasersell.relay.link import BLOCK_SEC, RedisLink
 from lasersell.relay.replica import Replica
 from lasersell.relay.scripts import FAIL, OWN, TICK
 from lasersell.session.events import Arrival
+from lasersell.session.positions import PositionHandle
 
 __all__ = ["GroupSettings", "Work"]
 
@@ -43,6 +44,7 @@ WORKER_TTL_SEC = 2.0
 OWNER_TTL_SEC = 600.0
 """How long the signals of an account go to the worker that had the last one."""
 OWNER_GRACE_SEC = 0.02
+YIELD_SEC = 0.001
 NOBODY = b"?"
 ACK_DELAY_SEC = 1.0
 """How long after a handler returned its signal is acknowledged: an auto-exit has it on the
@@ -70,6 +72,7 @@ class _Signal:
     """A signal that was handed to this worker."""
 
     entry: bytes
+    number: int
     read: HighEntry
     message: ExitSignalWithTx | MirrorBuySignal
     id: str
@@ -102,7 +105,7 @@ class Work:
         link: The way to Redis, for this thread alone.
         keys: Of the relay.
         lanes: Where the signals go.
-        feed: What comes before a signal is read there first.
+        feed: What comes before a signal is handed over there first.
         replica: Has the handles.
         settings: How the signals are shared out.
     """
@@ -262,6 +265,8 @@ class Work:
         elif signal.is_first:
             # Nobody has a sale of it under way, so nobody need be asked before.
             self._hand_over(signal)
+            # The consumer first, which needs the interpreter to wake up.
+            self._bell.wait(YIELD_SEC)
             self._own(signal, "take")
         elif self._is_ours(signal):
             self._hand_over(signal)
@@ -281,7 +286,9 @@ class Work:
             return None
         if not isinstance(message, SIGNALS):
             return None
-        return _Signal(entry, read, message, fields[b"i"].decode(), deliveries)
+        return _Signal(
+            entry, int(fields[b"n"]), read, message, fields[b"i"].decode(), deliveries
+        )
 
     def _is_ours(self, signal: _Signal) -> bool:
         """Tell whether a signal is for this worker; if not, hand it to the right one."""
@@ -321,7 +328,9 @@ class Work:
         """Give a signal to the consumer, after everything that came before it."""
         self._in_hand = signal.entry
         try:
-            while not self._feed.wait_until_past(signal.entry, TICK_SEC):
+            while not self._feed.wait_for_those_before(
+                signal.number, signal.entry, TICK_SEC
+            ):
                 self._tick()
             if not self._stop.is_set():
                 self._lanes.put([self._event_of(signal)], [])
@@ -334,13 +343,22 @@ class Work:
         read = signal.read
         return RelayEvent(
             signal.message,
-            None if read.position is None else self._replica.known(read.position),
+            self._handle_of(signal),
             Arrival(self._link.clock.to_local(read.arrived_ms), read.server_ms),
             read.facts,
             signal.id,
             signal.deliveries,
             signal.entry,
         )
+
+    def _handle_of(self, signal: _Signal) -> PositionHandle | None:
+        position = signal.read.position
+        if position is None:
+            return None
+        if self._feed.is_next(signal.number):
+            # Before the feed does, whose thread need not be waited for then.
+            return self._replica.apply(position, signal.number)
+        return self._replica.known(position)
 
     # Acknowledging
 

@@ -92,6 +92,20 @@ def test_a_signal_comes_after_the_events_that_came_before_it(bench: Bench) -> No
             assert signal.handle is opened.handle
 
 
+def test_the_handle_of_a_signal_knows_of_it(bench: Bench) -> None:
+    """Whichever of its threads a worker got the signal's record in first."""
+    with bench.session(group="g") as worker, bench.relay():
+        holdings = [bench.buy() for _ in range(10)]
+        for holding in holdings:
+            bench.trigger(holding)
+            event = wait_for(worker, SIGNAL)
+            assert event.handle.token_account == holding.token_account
+            assert event.handle.exit_attempts == {None: 1}
+            assert worker.position_by_token_account(holding.token_account) is (
+                event.handle
+            )
+
+
 def test_a_signal_overtakes_nothing_that_waits_for_room(bench: Bench) -> None:
     """Though it is handed out by another way than the events before it."""
     with bench.signal_behind_others() as (_, worker, _):

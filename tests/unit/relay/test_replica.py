@@ -22,24 +22,43 @@ def _record(
 def test_a_position_keeps_its_handle_from_record_to_record() -> None:
     """What changed is on the handle that was given out before."""
     replica = Replica()
-    handle = replica.apply(_record())
+    handle = replica.apply(_record(), 1)
     changed = _record(tokens=5)
-    assert replica.apply(changed) is handle
+    assert replica.apply(changed, 2) is handle
     assert handle.tokens == 5
-    assert replica.apply(_record(status="closed")) is handle
+    assert replica.apply(_record(status="closed"), 3) is handle
     assert (handle.status, replica.open()) == ("closed", [])
+
+
+def test_a_record_that_comes_late_changes_nothing() -> None:
+    """Two threads bring them, and the one with the later may be quicker."""
+    replica = Replica()
+    handle = replica.apply(_record(), 1)
+    replica.apply(_record(status="closed"), 3)
+    assert replica.apply(_record(tokens=5), 2) is handle
+    assert (handle.status, replica.open()) == ("closed", [])
+
+
+def test_a_snapshot_counts_whatever_its_number() -> None:
+    """A Redis that was put back to an earlier day counts from there on."""
+    replica = Replica()
+    handle = replica.apply(_record(), 1000)
+    replica.replace([_record(tokens=5)], 10)
+    assert handle.tokens == 5
+    replica.apply(_record(tokens=6), 11)
+    assert handle.tokens == 6
 
 
 def test_a_position_is_found_by_all_its_names() -> None:
     """Id, account, wallet and mint; none of them once it is over."""
     replica = Replica()
     replica.epoch = "e1"
-    handle = replica.apply(_record(position_id=7))
+    handle = replica.apply(_record(position_id=7), 1)
     about = handle.wallet_pubkey, handle.mint
     assert replica.with_id(7) is handle
     assert replica.by_account(handle.token_account) is handle
     assert replica.by_wallet_mint(*about) == [handle]
-    replica.apply(_record(position_id=7, status="lost"))
+    replica.apply(_record(position_id=7, status="lost"), 2)
     assert replica.with_id(7) is None
     assert replica.by_account(handle.token_account) is None
     assert replica.by_wallet_mint(*about) == []
@@ -49,10 +68,10 @@ def test_an_id_is_good_for_one_connection() -> None:
     """An id of the connection before means nothing on the next one."""
     replica = Replica()
     replica.epoch = "e1"
-    handle = replica.apply(_record(position_id=7))
+    handle = replica.apply(_record(position_id=7), 1)
     replica.epoch = "e2"
     assert replica.with_id(7) is None
-    replica.apply(_record(position_id=8, epoch="e2"))
+    replica.apply(_record(position_id=8, epoch="e2"), 2)
     assert replica.with_id(8) is handle
     replica.epoch = "e1"
     assert replica.with_id(7) is None
@@ -61,10 +80,10 @@ def test_an_id_is_good_for_one_connection() -> None:
 def test_a_snapshot_tells_what_is_new_and_what_is_gone() -> None:
     """What was known already is neither."""
     replica = Replica()
-    kept = replica.apply(_record("kept", token_account="A"))
-    gone = replica.apply(_record("gone", token_account="B"))
+    kept = replica.apply(_record("kept", token_account="A"), 1)
+    gone = replica.apply(_record("gone", token_account="B"), 2)
     new, lost = replica.replace(
-        [_record("kept", token_account="A"), _record("new", token_account="C")]
+        [_record("kept", token_account="A"), _record("new", token_account="C")], 3
     )
     assert [handle.token_account for handle in new] == ["C"]
     assert lost == [gone]
@@ -75,7 +94,7 @@ def test_a_snapshot_tells_what_is_new_and_what_is_gone() -> None:
 def test_the_peak_follows_the_profit() -> None:
     """The highest profit seen stays when it falls."""
     replica = Replica()
-    handle = replica.apply(_record())
+    handle = replica.apply(_record(), 1)
     for profit in (5, 9, 2):
         replica.take_latest(
             "k",
@@ -90,7 +109,8 @@ def test_positions_that_are_over_are_forgotten_in_the_end() -> None:
     """A subscriber that runs for months does not grow."""
     replica = Replica()
     for number in range(OVER_KEPT + 10):
-        replica.apply(_record(f"k{number}", status="closed"))
+        replica.apply(_record(f"k{number}", status="closed"), number)
     assert len(replica._by_key) == OVER_KEPT
+    assert len(replica._numbers) == OVER_KEPT
     assert not replica._by_id
     assert not replica._ids
