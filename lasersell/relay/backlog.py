@@ -1,12 +1,8 @@
 """
-What waits to be written to Redis: in memory up to a bound, then on the disk.
+What waits to be written to Redis: in memory up to a bound, then, of high events, on the disk.
 
-High events keep their order and are never dropped: when the disk is at its bound too, who
-puts them waits, and the stream pushes back. Of low events the oldest are dropped.
-
-Each lane has a writer of its own, so that a high event never waits for low ones to be
-written. A low event waits for the high ones that came before it: its position may be
-among them.
+High events keep their order and are never dropped: when the disk is at its bound too, no
+more are collected, and the stream pushes back. Of low events the oldest are dropped.
 """
 
 from __future__ import annotations
@@ -23,16 +19,12 @@ from typing import BinaryIO, cast
 
 import msgspec
 
-from lasersell._clock import Deadline
-
-__all__ = ["BATCH", "LINGER_SEC", "Backlog", "HighItem", "LowItem"]
+__all__ = ["BATCH", "HighBacklog", "HighItem", "LowBacklog", "LowItem"]
 
 log = logging.getLogger(__name__)
 
 BATCH = 256
 """Most events of a lane that are written at once."""
-LINGER_SEC = 0.01
-"""How long a low event waits for others to share a write with; a high one never does."""
 
 _LENGTH = struct.Struct("<I")
 
@@ -60,7 +52,7 @@ class LowItem(msgspec.Struct, gc=False):
     latest: str = ""
     """The field in which it is kept as the latest; empty if it is not."""
     after: int = 0
-    """How many high events were put before it; the backlog counts them."""
+    """How many high events were collected before it, its position's among them."""
 
 
 class Spool:
@@ -129,183 +121,135 @@ class Spool:
         return self._file
 
 
-class Backlog:
+class HighBacklog:
     """
-    A queue of both lanes between one thread that collects and one for each that writes.
+    A queue of high events, for the thread that collects and writes them; any may look.
 
     Args:
-        memory: High events in memory before the disk is used.
-        disk_bytes: Bytes on the disk before who puts must wait.
-        low_capacity: Low events before the oldest is dropped.
+        memory: Events in memory before the disk is used.
+        disk_bytes: Bytes on the disk before it is full.
         directory: Where the file is; None is the directory for temporary files.
     """
 
     def __init__(
-        self,
-        memory: int,
-        disk_bytes: int,
-        low_capacity: int,
-        directory: Path | None = None,
+        self, memory: int, disk_bytes: int, directory: Path | None = None
     ) -> None:
         self._memory = memory
-        self._highs: deque[HighItem] = deque()
-        self._lows: deque[LowItem] = deque(maxlen=low_capacity)
+        self._items: deque[HighItem] = deque()
         self._spool = Spool(directory, disk_bytes)
-        mutex = threading.Lock()
-        # One for each thread that may wait, so that none is woken for another.
-        self._has_highs = threading.Condition(mutex)
-        self._has_lows = threading.Condition(mutex)
-        self._has_room = threading.Condition(mutex)
-        self._is_closed = False
-        self._is_full = False
-        self._linger: Deadline | None = None
-        self._put = self._written = 0
-        self.low_dropped = 0
-
-    @property
-    def waiting(self) -> int:
-        """High events not yet taken, on the disk too."""
-        return len(self._highs) + self._spool.waiting
-
-    @property
-    def spooled(self) -> int:
-        """High events on the disk."""
-        return self._spool.waiting
+        # What was collected before it was seen that there is no room.
+        self._surplus: deque[HighItem] = deque()
+        self.put_count = 0
+        """How many events were ever put."""
 
     @property
     def is_full(self) -> bool:
-        """Whether the stream is held back because nothing more can be kept."""
-        return self._is_full
+        """Whether no more should be collected."""
+        return bool(self._surplus)
 
     @property
-    def is_closed(self) -> bool:
-        """Whether nothing more will be put."""
-        return self._is_closed
+    def waiting(self) -> int:
+        """Events not yet taken, on the disk too."""
+        return len(self._items) + self._spool.waiting + len(self._surplus)
 
-    # High events
+    @property
+    def spooled(self) -> int:
+        """Events on the disk."""
+        return self._spool.waiting
 
-    def put_high(self, item: HighItem) -> bool:
-        """
-        Put a high event; blocks while memory and disk are full.
-
-        Returns:
-            False if the backlog was closed instead.
-        """
-        with self._has_room:
-            while not self._is_closed:
-                if self._keep(item):
-                    self._put += 1
-                    self._has_highs.notify()
-                    return True
-                self._note_full()
-                self._has_room.wait()
-            return False
-
-    def _keep(self, item: HighItem) -> bool:
-        if len(self._highs) < self._memory and not self._spool.waiting:
-            self._highs.append(item)
-            return True
+    def put(self, item: HighItem) -> None:
+        """Put an event at the end; it is kept also if there is no room."""
+        self.put_count += 1
+        if len(self._items) < self._memory and not self._spool.waiting:
+            self._items.append(item)
+            return
         if not self._spool.waiting:
             log.warning(
                 "Redis does not keep up: events of the relay now wait on the disk"
             )
-        return self._spool.append(item)
+        if self._surplus or not self._spool.append(item):
+            self._surplus.append(item)
+            if len(self._surplus) == 1:
+                log.error(
+                    "%d events wait for Redis and there is no room for more; the stream "
+                    "is held back until it takes some",
+                    self.waiting,
+                )
 
-    def _note_full(self) -> None:
-        if not self._is_full:
-            self._is_full = True
-            log.error(
-                "%d events wait for Redis and there is no room for more; the stream is "
-                "held back until it takes some",
-                self.waiting,
-            )
-
-    def take_highs(self, timeout: float) -> list[HighItem]:
-        """
-        Take the high events to be written next, as soon as there is one.
-
-        Blocks for ``timeout`` seconds at most; none when nothing came in time.
-        """
-        with self._has_highs:
-            self._has_highs.wait_for(lambda: self._highs or self._is_closed, timeout)
-            highs = [self._highs.popleft() for _ in range(min(BATCH, len(self._highs)))]
-            while self._spool.waiting and len(self._highs) < self._memory:
-                self._highs.append(self._spool.pop())
-            if len(self._highs) < self._memory:
-                self._is_full = False
-                self._has_room.notify_all()
-            return highs
-
-    def note_written(self, count: int) -> None:
-        """Note that so many of the high events that were taken are in Redis."""
-        with self._has_lows:
-            self._written += count
-            if self._lows:
-                self._has_lows.notify()
-
-    # Low events
-
-    def put_low(self, item: LowItem) -> None:
-        """Put a low event; never blocks."""
-        with self._has_lows:
-            if len(self._lows) == self._lows.maxlen:
-                self.low_dropped += 1
-            item.after = self._put
-            self._lows.append(item)
-            if self._linger is None:
-                self._linger = Deadline(LINGER_SEC)
-                self._has_lows.notify()
-
-    def take_lows(self, timeout: float) -> list[LowItem]:
-        """
-        Take the low events to be written next, once they waited for others.
-
-        Blocks for ``timeout`` seconds at most; none when nothing came in time.
-        """
-        deadline = Deadline(timeout)
-        with self._has_lows:
-            while not (self._is_ripe() or self._is_closed or deadline.has_passed()):
-                until = deadline
-                if self._linger is not None and not self._linger.has_passed():
-                    until = deadline.within(self._linger.remaining() or 0.0)
-                self._has_lows.wait(until.remaining())
-            lows: list[LowItem] = []
-            while self._lows and len(lows) < BATCH and self._may_go(self._lows[0]):
-                lows.append(self._lows.popleft())
-            if lows:
-                self._linger = Deadline(0) if self._lows else None
-            return lows
-
-    def _is_ripe(self) -> bool:
-        return (
-            self._linger is not None
-            and (self._linger.has_passed() or len(self._lows) >= BATCH)
-            and self._may_go(self._lows[0])
-        )
-
-    def _may_go(self, item: LowItem) -> bool:
-        return self._is_closed or item.after <= self._written
-
-    # The end
-
-    def close(self) -> None:
-        """Take no more; what is there can still be taken."""
-        with self._has_highs:
-            self._is_closed = True
-            self._wake_all()
+    def take(self) -> list[HighItem]:
+        """Take the events to be written next; none if none wait."""
+        items = self._items
+        taken = [items.popleft() for _ in range(min(BATCH, len(items)))]
+        while self._spool.waiting and len(items) < self._memory:
+            items.append(self._spool.pop())
+        while self._surplus and len(items) < self._memory:
+            items.append(self._surplus.popleft())
+        return taken
 
     def discard(self) -> int:
-        """Drop everything and let go of the file; return how many high events."""
-        with self._has_highs:
-            lost = self.waiting
-            self._is_closed = True
-            self._highs.clear()
-            self._lows.clear()
-            self._linger = None
-            self._spool.close()
-            self._wake_all()
-            return lost
+        """Drop everything and let go of the file; return how many events."""
+        lost = self.waiting
+        self._items.clear()
+        self._surplus.clear()
+        self._spool.close()
+        return lost
 
-    def _wake_all(self) -> None:
-        for condition in (self._has_highs, self._has_lows, self._has_room):
-            condition.notify_all()
+
+class LowBacklog:
+    """
+    A queue of low events between the thread that collects and the one that writes them.
+
+    A low event waits for the high ones that came before it to be written: its position
+    may be among them.
+
+    Args:
+        capacity: Events before the oldest is dropped.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._items: deque[LowItem] = deque(maxlen=capacity)
+        # Guards all that is here.
+        self._ready = threading.Condition()
+        self._written = 0
+        self.is_closed = False
+        """Whether nothing more will be put."""
+        self.dropped = 0
+        """Events that a newer one displaced."""
+
+    def put(self, items: list[LowItem]) -> None:
+        """Put events at the end; never blocks."""
+        with self._ready:
+            room = (self._items.maxlen or 0) - len(self._items)
+            self.dropped += max(0, len(items) - room)
+            self._items.extend(items)
+            self._ready.notify()
+
+    def note_written(self, count: int) -> None:
+        """Note that so many of all high events that were collected are in Redis."""
+        with self._ready:
+            self._written = count
+            if self._items:
+                self._ready.notify()
+
+    def take(self, timeout: float) -> list[LowItem]:
+        """
+        Take the events to be written next, as soon as there is one that may be.
+
+        Blocks for ``timeout`` seconds at most; none when nothing came in time.
+        """
+        with self._ready:
+            self._ready.wait_for(lambda: self.is_closed or self._has_next(), timeout)
+            taken: list[LowItem] = []
+            while len(taken) < BATCH and self._has_next():
+                taken.append(self._items.popleft())
+            return taken
+
+    def _has_next(self) -> bool:
+        items = self._items
+        return bool(items) and (self.is_closed or items[0].after <= self._written)
+
+    def close(self) -> None:
+        """Take no more, and let what is there go; again does no harm."""
+        with self._ready:
+            self.is_closed = True
+            self._ready.notify()

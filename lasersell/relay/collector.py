@@ -5,7 +5,6 @@ From the events of a session to entries of the relay.
 from __future__ import annotations
 
 import logging
-import threading
 
 import attrs
 import msgspec
@@ -19,7 +18,13 @@ from lasersell.protocol.server import (
     PositionClosed,
     PositionOpened,
 )
-from lasersell.relay.backlog import Backlog, HighItem, LowItem
+from lasersell.relay.backlog import (
+    BATCH,
+    HighBacklog,
+    HighItem,
+    LowBacklog,
+    LowItem,
+)
 from lasersell.relay.codec import (
     HighEntry,
     PositionRecord,
@@ -44,15 +49,18 @@ log = logging.getLogger(__name__)
 
 LOOK_SEC = 0.5
 """How often it is looked whether the stream has had its time to name positions again."""
+GATHER_SEC = 0.01
+"""How long a low event waits for others to share a write with; a high one never does."""
 
 
 class Collector:
     """
-    Takes the events of a session and makes entries of them; :meth:`run` in a thread.
+    Takes the events of a session and makes entries of them; for one thread.
 
     Args:
         session: Whose events.
-        backlog: Where they go.
+        highs: Where the high ones go.
+        lows: Where the low ones go.
         clock: Knows what time it is in Redis.
         source: What makes this publisher's keys unlike those of any other.
         before: What the publisher before left.
@@ -64,16 +72,23 @@ class Collector:
     def __init__(
         self,
         session: StreamSession,
-        backlog: Backlog,
+        highs: HighBacklog,
+        lows: LowBacklog,
         clock: RedisClock,
         source: str,
         before: Snapshot,
         intent: StoredIntent,
         resync_window: float,
     ) -> None:
+        self.is_over = False
+        """Whether the session has ended, and all that it brought is collected."""
         self.error: LaserSellError | None = None
+        """What ended it, if something did."""
+        self.forgotten: list[str] = []
+        """What need not be stored as intent any more; whoever forgets it clears this."""
         self._session = session
-        self._backlog = backlog
+        self._highs = highs
+        self._lows = lows
         self._clock = clock
         self._source = source
         self._before = before
@@ -82,39 +97,84 @@ class Collector:
         self._continuity = Continuity(source, before.positions)
         self._connections = 0
         self._settle_at: Deadline | None = None
-        # Guards what follows; the writer asks for it.
-        self._mutex = threading.Lock()
         self._records: dict[str, tuple[PositionHandle, Known]] = {}
-        self._forgotten: list[str] = []
+        self._gathered: list[LowItem] = []
+        session.let_low_gather(GATHER_SEC)
+        if before.state:
+            self._announce(Disconnected(cause="the relay has another publisher"))
 
     @property
     def epoch(self) -> str:
-        """The present connection, unlike any other of any publisher."""
+        """The present connection, unlike any other of any publisher; any thread may ask."""
         return f"{self._source}/{self._connections}"
 
-    def run(self) -> None:
-        """Take events until the session ends."""
+    def records(self) -> list[tuple[str, bytes]]:
+        """Return the record of each open position, by its key."""
+        return [
+            (known.key, encode_record(self._record(handle, known)))
+            for handle, known in self._records.values()
+            if handle.is_open
+        ]
+
+    # Collecting
+
+    def collect(self, timeout: float) -> None:
+        """Take events until a high one waits or the session ends; blocks so long at most."""
+        deadline = Deadline(timeout)
+        while not (self.is_over or self._highs.is_full):
+            event = self._take_next(0.0)
+            waiting = self._highs.waiting
+            if waiting:
+                if event is None or waiting >= BATCH or type(event.message) in LOW_LANE:
+                    return
+            elif event is None:
+                if deadline.has_passed():
+                    return
+                self._await_next(deadline)
+
+    def collect_for(self, seconds: float) -> None:
+        """Take all events of a time; blocks for it, or until there is no room for more."""
+        deadline = Deadline(seconds)
+        while not (self.is_over or self._highs.is_full or deadline.has_passed()):
+            if self._take_next(0.0) is None:
+                self._await_next(deadline)
+
+    def _await_next(self, deadline: Deadline) -> None:
+        """While nothing waits, pass on the low events and look what is lost."""
+        self._pass_on()
+        if not self._continuity.is_settled:
+            self._settle()
+            deadline = deadline.within(LOOK_SEC)
+        self._take_next(deadline.remaining())
+
+    def _take_next(self, timeout: float | None) -> StreamEvent | None:
+        """Take the next event; None if there was none in time, or will be none."""
         try:
-            if self._before.state:
-                self._announce(Disconnected(cause="the relay has another publisher"))
-            while (event := self._next()) is not None:
-                self._take(event)
+            event = self._session.recv(timeout)
+        except TimeoutError:
+            return None
         except LaserSellError as error:
-            self.error = error
+            self._end(error)
+            return None
+        if event is None:
+            self._end(None)
+            return None
+        try:
+            self._take(event)
         except Exception as error:
             log.exception("a mistake of ours ended the publisher's term")
-            self.error = RelayError(f"a mistake of ours: {error!r}")
-        finally:
-            self._backlog.close()
+            self._end(RelayError(f"a mistake of ours: {error!r}"))
+        return event
 
-    def _next(self) -> StreamEvent | None:
-        while not self._continuity.is_settled:
-            self._settle()
-            try:
-                return self._session.recv(timeout=LOOK_SEC)
-            except TimeoutError:
-                continue
-        return self._session.recv()
+    def _pass_on(self) -> None:
+        if self._gathered:
+            gathered, self._gathered = self._gathered, []
+            self._lows.put(gathered)
+
+    def _end(self, error: LaserSellError | None) -> None:
+        self._pass_on()
+        self.error = error
+        self.is_over = True
 
     def _settle(self) -> None:
         """Give up what the stream has had its time to name again."""
@@ -122,22 +182,6 @@ class Collector:
             return
         for opened, record in self._continuity.give_up():
             self._lose(opened, record, "not_reemitted")
-
-    def records(self) -> list[tuple[str, bytes]]:
-        """Return the record of each open position, by its key."""
-        with self._mutex:
-            known = list(self._records.values())
-        return [
-            (about.key, encode_record(self._record(handle, about)))
-            for handle, about in known
-            if handle.is_open
-        ]
-
-    def take_forgotten(self) -> list[str]:
-        """Return what need not be stored as intent any more, once."""
-        with self._mutex:
-            forgotten, self._forgotten = self._forgotten, []
-        return forgotten
 
     # Events
 
@@ -164,9 +208,19 @@ class Collector:
             key = self._continuity.known(event.handle).key
             latest = f"{key} {event.message.type}"
         arrival = event.arrival
-        self._backlog.put_low(
-            LowItem(payload, arrival.at, arrival.server_ms, self.epoch, key, latest)
+        self._gathered.append(
+            LowItem(
+                payload,
+                arrival.at,
+                arrival.server_ms,
+                self.epoch,
+                key,
+                latest,
+                self._highs.put_count,
+            )
         )
+        if len(self._gathered) >= BATCH:
+            self._pass_on()
 
     def _take_high(self, event: StreamEvent) -> None:
         message, handle = event.message, event.handle
@@ -215,15 +269,14 @@ class Collector:
         self, handle: PositionHandle, known: Known, message: EventMessage
     ) -> None:
         account = handle.token_account
-        with self._mutex:
-            if handle.is_open and handle.known:
-                self._records[known.key] = (handle, known)
-            else:
-                self._records.pop(known.key, None)
-            if isinstance(message, ExitSignalWithTx):
-                self._forgotten.append(of_exit(account))
-            elif isinstance(message, (PositionClosed, PositionLost)):
-                self._forgotten += of_account(account)
+        if handle.is_open and handle.known:
+            self._records[known.key] = (handle, known)
+        else:
+            self._records.pop(known.key, None)
+        if isinstance(message, ExitSignalWithTx):
+            self.forgotten.append(of_exit(account))
+        elif isinstance(message, (PositionClosed, PositionLost)):
+            self.forgotten += of_account(account)
 
     def _lose(
         self, opened: PositionOpened, record: PositionRecord, reason: str
@@ -238,8 +291,7 @@ class Collector:
         )
         record.status = "lost"
         self._put(message, self._now(), EventFacts(), record)
-        with self._mutex:
-            self._forgotten += of_account(opened.token_account)
+        self.forgotten += of_account(opened.token_account)
 
     def _restore(self, handle: PositionHandle) -> None:
         """Ask again for what was asked of a position before this publisher."""
@@ -301,4 +353,4 @@ class Collector:
         if record is not None and record.known:
             item.key = record.key
             item.record = encode_record(record) if record.status == "open" else b""
-        self._backlog.put_high(item)
+        self._highs.put(item)

@@ -145,7 +145,8 @@ class Relay:
     def stats(self) -> RelayStats:
         """Return a snapshot of the counters."""
         counters, term = self._counters, self._term
-        backlog = None if term is None else term.backlog
+        highs = None if term is None else term.highs
+        lows = None if term is None else term.lows
         token, away = self._lease.token, counters.away_since
         now = SYSTEM_CLOCK.monotonic()
         return RelayStats(
@@ -154,11 +155,10 @@ class Relay:
             terms=counters.terms,
             high_published=counters.high_published,
             low_published=counters.low_published,
-            low_dropped=counters.low_dropped
-            + (0 if backlog is None else backlog.low_dropped),
-            waiting=0 if backlog is None else backlog.waiting,
-            on_disk=0 if backlog is None else backlog.spooled,
-            is_held_back=backlog is not None and backlog.is_full,
+            low_dropped=counters.low_dropped + (0 if lows is None else lows.dropped),
+            waiting=0 if highs is None else highs.waiting,
+            on_disk=0 if highs is None else highs.spooled,
+            is_held_back=highs is not None and highs.is_full,
             redis_away=None if away is None else now - away,
             unread_dropped=counters.unread_dropped,
         )

@@ -77,16 +77,16 @@ PUBLISH = Script("""
 --   there if Redis has forgotten some.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 local first = tonumber(ARGV[4])
-local meta = redis.call('HMGET', KEYS[2], 'source', 'written')
-local written = 0
+local meta = redis.call('HMGET', KEYS[2], 'source', 'written', 'sequence')
+local written, sequence = 0, tonumber(meta[3] or '0')
 if meta[1] == ARGV[3] then written = tonumber(meta[2]) end
 if written < first - 1 then return -1 - written end
 local number = first
 for at = 5, #ARGV, 3 do
   if number > written then
-    local sequence = redis.call('HINCRBY', KEYS[2], 'sequence', 1)
+    sequence = sequence + 1
     redis.call('XADD', KEYS[3], '*', 'e', ARGV[at], 'i', ARGV[3] .. ':' .. number,
-      'n', sequence, 't', ARGV[2])
+      'n', string.format('%.0f', sequence), 't', ARGV[2])
     local key, record = ARGV[at + 1], ARGV[at + 2]
     if key ~= '' then
       if record ~= '' then
@@ -100,7 +100,8 @@ for at = 5, #ARGV, 3 do
   number = number + 1
 end
 if number > first then
-  redis.call('HSET', KEYS[2], 'source', ARGV[3], 'written', number - 1)
+  redis.call('HSET', KEYS[2], 'source', ARGV[3], 'written', number - 1,
+    'sequence', string.format('%.0f', sequence))
 end
 return 1
 """)

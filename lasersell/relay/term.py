@@ -1,10 +1,10 @@
 """
 One term of a leader: from the lease it won to the end of it.
 
-One thread for each thing that may have to wait: one keeps the lease, one takes the events
-of the session, one takes commands, one writes the low lane, and the caller's writes the
-high one. So a Redis that is away or slow holds back neither the stream nor the lease, and
-low events never hold back a high one.
+The caller's thread takes the events of the session and writes the high ones: no other
+thread need be woken on the way of a signal. While Redis is away it goes on to take them.
+What must not hold it up has a thread of its own: the lease, the commands, and the low lane
+with all that may wait, such as trimming.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import threading
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ import msgspec
 from lasersell._clock import SYSTEM_CLOCK, Deadline
 from lasersell._threads import next_number, start_thread
 from lasersell.errors import RelayConnectError
-from lasersell.relay.backlog import BATCH, Backlog, HighItem, LowItem
+from lasersell.relay.backlog import BATCH, HighBacklog, HighItem, LowBacklog, LowItem
 from lasersell.relay.codec import LowEntry, StreamState, to_json
 from lasersell.relay.collector import Collector
 from lasersell.relay.groups import make_group
@@ -46,7 +45,11 @@ log = logging.getLogger(__name__)
 BEAT_SEC = 1.0
 """Seconds after which subscribers hear of the publisher though nothing happened."""
 TRIM_SEC = 1.0
+CHECK_SEC = 1.0
+"""Seconds after which it is seen whether Redis has forgotten events, though none comes."""
 RETRY_SEC = 0.1
+LOWS_MOST = 4096
+"""Low events that wait for a Redis that is slow before the oldest is dropped."""
 
 RECENT_SEC = 5.0
 """For how long written events are kept: a Redis that crashed, or whose replica took over,
@@ -161,14 +164,17 @@ class Term:
         self._counters = counters
         self._stop = stop
         self._over = threading.Event()
-        self.backlog = Backlog(
-            policy.backlog, policy.backlog_bytes, 4096, policy.backlog_directory
+        self.highs = HighBacklog(
+            policy.backlog, policy.backlog_bytes, policy.backlog_directory
         )
+        self.lows = LowBacklog(LOWS_MOST)
         self._source = uuid.uuid4().hex[:16]
         self._number = 0
         self._recent: deque[tuple[float, int, HighItem]] = deque()
         self._orders_link = link.dedicated()
+        self._highs_link = link.dedicated()
         self._lows_link = link.dedicated()
+        self._check_due = Deadline(CHECK_SEC)
         self._trim_due = Deadline(TRIM_SEC)
         self._beat_due = Deadline(0)
         self._state = b""
@@ -188,14 +194,13 @@ class Term:
             log.warning("%s", over)
         finally:
             self._over.set()
-            # Who collects may wait for room in it.
-            self.backlog.close()
+            self.lows.close()
             for thread in self._threads:
                 thread.join()
-            self._orders_link.close()
-            self._lows_link.close()
-            lost = self.backlog.discard()
-            self._counters.low_dropped += self.backlog.low_dropped
+            for link in (self._orders_link, self._highs_link, self._lows_link):
+                link.close()
+            lost = self.highs.discard()
+            self._counters.low_dropped += self.lows.dropped
             if lost:
                 log.error(
                     "%d events of this publisher were not written; the next one's stream "
@@ -219,7 +224,8 @@ class Term:
         self._on_live()
         collector = Collector(
             session,
-            self.backlog,
+            self.highs,
+            self.lows,
             self._link.clock,
             self._source,
             before,
@@ -235,11 +241,11 @@ class Term:
             self._over,
         )
         try:
-            self._start("collect", collector.run)
             lows = self._start("lows", lambda: self._write_lows(session, collector))
             self._start("commands", orders.run)
             self._start("watch", lambda: self._watch(session))
-            self._write_all(collector)
+            self._publish(collector)
+            self.lows.close()
             lows.join()
         finally:
             self._over.set()
@@ -280,29 +286,36 @@ class Term:
     def _forget(self, names: Iterable[str], stored: dict[str, str]) -> None:
         keys, names = self._keys, list(names)
         pairs = [part for pair in stored.items() for part in pair]
-        self._link.run(
+        self._highs_link.run(
             ANSWER,
             [keys.lease, keys.meta, keys.answer(""), keys.intent],
             [self._lease.value, "", "", 0, len(names), *names, *pairs],
         )
 
+    def _forget_tolerantly(self, names: list[str]) -> None:
+        """Forget intents, unless Redis is away: then again after the next event."""
+        try:
+            self._forget(names, {})
+        except RelayConnectError as error:
+            log.debug("put off: %s", error)
+        else:
+            names.clear()
+
     # Writing high events
 
-    def _write_all(self, collector: Collector) -> None:
-        while True:
-            highs = self.backlog.take_highs(self._trim_due.remaining() or 0.0)
-            if not highs and self.backlog.is_closed:
-                return
-            is_due = self._trim_due.has_passed()
-            if highs or is_due:
+    def _publish(self, collector: Collector) -> None:
+        """Take events, and write the high ones, until the session ends."""
+        while not collector.is_over or self.highs.waiting:
+            if not self.highs.waiting:
+                collector.collect(self._check_due.remaining() or 0.0)
+            highs = self.highs.take()
+            if highs or self._check_due.has_passed():
                 # Also without any: Redis may have forgotten some.
                 self._write(highs, collector)
-            forgotten = collector.take_forgotten()
-            if forgotten:
-                self._tolerantly(partial(self._forget, forgotten, {}))
-            if is_due:
-                self._trim_due = Deadline(TRIM_SEC)
-                self._tolerantly(self._trim)
+                self._check_due = Deadline(CHECK_SEC)
+            if collector.forgotten and not self.highs.waiting:
+                # Not before the events are in Redis that made them needless.
+                self._forget_tolerantly(collector.forgotten)
 
     def _write(self, highs: list[HighItem], collector: Collector) -> None:
         """Write high events, however long Redis is away; in order, each once."""
@@ -321,10 +334,10 @@ class Term:
                 self._note_away(error)
                 if self._is_late() or self._is_lost():
                     raise _Over(f"Redis is away: {error}") from error
-                self._pause()
+                self._pause(collector)
         self._note_back()
         self._remember(highs, first)
-        self.backlog.note_written(len(highs))
+        self.lows.note_written(self._number)
         self._counters.high_published += len(highs)
 
     def _is_late(self) -> bool:
@@ -335,9 +348,11 @@ class Term:
             self._flush_by = Deadline(self._flush_timeout())
         return self._flush_by.has_passed()
 
-    def _pause(self) -> None:
+    def _pause(self, collector: Collector) -> None:
         # Redis tells nobody that it is back.
-        if self._over.wait(RETRY_SEC):
+        pause = Deadline(RETRY_SEC)
+        collector.collect_for(RETRY_SEC)
+        if self._over.wait(pause.remaining()):
             raise _Over("another publisher leads; this one stands by")
 
     def _remember(self, highs: list[HighItem], first: int) -> None:
@@ -354,24 +369,29 @@ class Term:
         for item in highs:
             arguments += (item.payload, item.key, item.record)
         targets = [keys.lease, keys.meta, keys.high, keys.positions, keys.latest]
-        return int(self._link.run(PUBLISH, targets, arguments))
+        return int(self._highs_link.run(PUBLISH, targets, arguments))
 
     # Writing low events, and the state
 
     def _write_lows(self, session: StreamSession, collector: Collector) -> None:
         is_last = False
         while not is_last:
-            lows = self.backlog.take_lows(self._beat_due.remaining() or 0.0)
-            is_last = self.backlog.is_closed and not lows
+            lows = self.lows.take(self._beat_due.remaining() or 0.0)
+            is_last = self.lows.is_closed and not lows
             state = self._state_of(session, collector)
-            if (lows or state) and not self._over.is_set():
-                try:
+            if self._over.is_set():
+                continue
+            try:
+                if lows or state:
                     self._try_to_write_lows(lows, state)
-                except Exception:
-                    # The high events, and the next low ones, need not suffer from it.
-                    log.exception(
-                        "a mistake of ours; %d low events are lost", len(lows)
-                    )
+                if self._trim_due.has_passed():
+                    self._trim_due = Deadline(TRIM_SEC)
+                    self._trim()
+            except Exception:
+                # The high events, and the next low ones, need not suffer from it.
+                log.exception(
+                    "a mistake of ours; up to %d low events are lost", len(lows)
+                )
 
     def _state_of(self, session: StreamSession, collector: Collector) -> bytes:
         """Return the state if subscribers are to hear of it now."""
@@ -448,15 +468,8 @@ class Term:
             log.info(
                 "Redis is back after %.1f s; %d events wait to be written",
                 SYSTEM_CLOCK.monotonic() - since,
-                self.backlog.waiting,
+                self.highs.waiting,
             )
-
-    def _tolerantly(self, work: Callable[[], None]) -> None:
-        """Do what is done again soon; without Redis, the next write waits for it."""
-        try:
-            work()
-        except RelayConnectError as error:
-            log.debug("put off: %s", error)
 
     def _remind(self, collector: Collector, written: int, next_number: int) -> None:
         """Tell a Redis that has forgotten events what is true, and those events again."""
@@ -482,11 +495,15 @@ class Term:
 
     def _trim(self) -> None:
         policy = self._policy
-        dropped = self._link.run(
-            TRIM,
-            [self._keys.high],
-            [int(1000 * policy.keep), int(1000 * policy.max_age), policy.max_high],
-        )
+        try:
+            dropped = self._lows_link.run(
+                TRIM,
+                [self._keys.high],
+                [int(1000 * policy.keep), int(1000 * policy.max_age), policy.max_high],
+            )
+        except RelayConnectError as error:
+            log.debug("trimmed later: %s", error)
+            return
         if dropped:
             self._counters.unread_dropped += dropped
             log.error(
