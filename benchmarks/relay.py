@@ -12,8 +12,10 @@ over the same Redis, XADD to XREADGROUP, with nothing but redis-py. That is the 
 signal makes one such hop, after one from the load server to the publisher.
 
 On few cores the processes wait for each other, and in a virtual machine for a core to be
-woken up. To tell that from what is ours, put everything on one core, which is then never
-woken by another: ``taskset -c 1 python -m benchmarks.relay``.
+woken up, or for the host, which says how much of the time it took ("stolen"). A run with
+more than a hundredth stolen tells of the host. To tell waiting for a core from what is
+ours, put everything on one core, which is then never woken by another: ``taskset -c 1
+python -m benchmarks.relay``.
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ GROUP = "g"
 RECORD = b"x" * 4096
 """As large as the record of an exit signal."""
 _TICKS = os.sysconf("SC_CLK_TCK")
+_CORES = os.cpu_count() or 1
 
 
 def main() -> None:
@@ -187,6 +190,12 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def _stolen_seconds() -> float:
+    """Return how long the host of a virtual machine let all its cores wait, so far."""
+    with open("/proc/stat") as stat:
+        return int(stat.readline().split()[8]) / _TICKS
+
+
 def _measure(server: LoadServer, rate: int, signals: int, interval_ms: float) -> None:
     count = signals + WARM_UP
     work = Work(
@@ -206,6 +215,7 @@ def _measure(server: LoadServer, rate: int, signals: int, interval_ms: float) ->
         _numbers(worker, 0)
         _numbers(publisher, 0)
         place.go()
+        began, stolen = time.monotonic(), _stolen_seconds()
         cpu = _Cpu(
             {"publisher": publisher.pid, "Redis": redis_pid, "worker": worker.pid}
         )
@@ -217,7 +227,11 @@ def _measure(server: LoadServer, rate: int, signals: int, interval_ms: float) ->
         ):
             _numbers(receiver, 0)
             hops = _numbers(receiver, count)[WARM_UP:]
-    print(f"{rate} pnl/s, {signals} signals; load {os.getloadavg()[0]:.1f}")
+    stolen = (_stolen_seconds() - stolen) / (time.monotonic() - began) / _CORES
+    print(
+        f"{rate} pnl/s, {signals} signals; load {os.getloadavg()[0]:.1f}, "
+        f"stolen {100 * stolen:.1f} %"
+    )
     print(f"  server to worker:        {_show([age for age, _ in ages])}")
     print(f"  publisher to worker:     {_show([age for _, age in ages])}")
     print(f"  bare hop over the Redis: {_show([hop for (hop,) in hops])}")
