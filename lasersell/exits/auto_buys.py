@@ -37,6 +37,7 @@ HOUR_MS = 3_600_000
 CONFIRM_SEC = 120.0
 """How long the outcome of a buy is waited for; its block hash lives for less."""
 RESEND_SEC = 2.0
+LOOK_SEC = 10.0
 
 
 def _units(_: object, attribute: attrs.Attribute[Any], value: Any) -> None:
@@ -120,7 +121,7 @@ class MirrorBuyer:
         self._clock = clock
         # Guards what follows.
         self._mutex = threading.Lock()
-        self._is_stopping = False
+        self._stopping = threading.Event()
         self._threads: set[threading.Thread] = set()
 
     def start(self) -> None:
@@ -147,13 +148,13 @@ class MirrorBuyer:
                     self._threads.discard(threading.current_thread())
 
         with self._mutex:
-            if not self._is_stopping:
+            if not self._stopping.is_set():
                 self._threads.add(start_thread(f"lasersell-buy-{next_number()}", run))
 
     def stop(self) -> None:
         """Take no more buys."""
         with self._mutex:
-            self._is_stopping = True
+            self._stopping.set()
 
     def join(self, timeout: float) -> None:
         """Wait for the buys under way, ``timeout`` seconds at most."""
@@ -222,19 +223,45 @@ class MirrorBuyer:
     def _settle(
         self, signal: MirrorBuySignal | None, signed: SignedTransaction | str, row: int
     ) -> None:
-        """Wait for what becomes of a buy; left open in the journal if we end first."""
+        """Wait for what becomes of a buy; left open in the journal if nobody can tell."""
         resend_every = None if isinstance(signed, str) else RESEND_SEC
+        deadline = Deadline(CONFIRM_SEC, self._clock)
+        while not self._stopping.is_set():
+            try:
+                confirmation = self._submitter.confirm(
+                    signed,
+                    timeout=deadline.remaining() or 0.0,
+                    resend_every=resend_every,
+                )
+            except TxError as error:
+                if error.stage == "execute":
+                    self._end(signal, row, "failed", detail=str(error))
+                elif error.stage == "expire":
+                    self._end(signal, row, "expired", detail=str(error))
+                elif not deadline.has_passed():
+                    # The node refuses to tell; in a while it may.
+                    self._stopping.wait(RESEND_SEC)
+                    continue
+                elif self._is_unseen(signed):
+                    self._end(signal, row, "expired", detail=str(error))
+                else:
+                    log.warning(
+                        "what became of a mirror buy is not known, the next run asks "
+                        "again: %s",
+                        error,
+                    )
+            else:
+                self._end(signal, row, "landed", slot=confirmation.slot)
+            return
+
+    def _is_unseen(self, signed: SignedTransaction | str) -> bool:
+        """Tell whether the node answers that it does not know a transaction."""
+        watch = self._submitter.watch(signed)
         try:
-            confirmation = self._submitter.confirm(
-                signed, timeout=CONFIRM_SEC, resend_every=resend_every
-            )
-        except TxError as error:
-            if error.stage == "execute":
-                self._end(signal, row, "failed", detail=str(error))
-            elif error.stage == "expire" or not self._is_stopping:
-                self._end(signal, row, "expired", detail=str(error))
-        else:
-            self._end(signal, row, "landed", slot=confirmation.slot)
+            confirmation = watch.look(Deadline(LOOK_SEC))
+        except TxError:
+            return False
+        return confirmation is None and watch.last_failure is None
 
     def _settle_all(self, unknown: list[tuple[int, str]]) -> None:
         for row, signature in unknown:

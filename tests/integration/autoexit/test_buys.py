@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
+from lasersell.exits import auto_buys
 from lasersell.exits.auto_buys import LossCap
 from lasersell.exits.auto_exit import AutoExit
 from lasersell.exits.journal_report import JournalReader
@@ -166,3 +167,53 @@ def test_a_restart_finds_out_about_a_buy(
     copying.start(journal=path)
     assert bench.steps.wait_for("buy_ended").outcome == "landed"
     assert len({item.signature for item in bench.submitted}) == 1
+
+
+@pytest.mark.parametrize("status", [503, 401])
+def test_a_node_that_refuses_the_question_is_asked_again(
+    copying: Copying, bench: Bench, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """It is not said of a buy that it has expired because nobody can tell."""
+    monkeypatch.setattr(auto_buys, "RESEND_SEC", 0.1)
+    bench.sim.refuse_calls("getSignatureStatuses", status)
+    copying.start()
+    bench.sim.buy(LEADER)
+    bench.sim.wait_until(lambda: bench.calls("getSignatureStatuses") >= 3)
+    bench.sim.accept_calls()
+    assert bench.steps.wait_for("buy_ended").outcome == "landed"
+
+
+@pytest.mark.parametrize("status", [503, 401])
+def test_a_buy_of_which_nobody_can_tell_is_left_to_the_next_run(
+    copying: Copying,
+    bench: Bench,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    status: int,
+) -> None:
+    """The journal says nothing that is not known, and the log says what is not."""
+    monkeypatch.setattr(auto_buys, "CONFIRM_SEC", 0.5)
+    bench.sim.refuse_calls("getSignatureStatuses", status)
+    path = tmp_path / "journal.db"
+    copying.start(journal=path)
+    bench.sim.buy(LEADER)
+    bench.sim.wait_until(lambda: "is not known" in caplog.text)
+    with JournalReader(path) as reader:
+        (buy,) = reader.buys()
+    assert buy.outcome is None
+    copying.stack.close()
+    bench.sim.accept_calls()
+    copying.start(journal=path)
+    assert bench.steps.wait_for("buy_ended").outcome == "landed"
+
+
+def test_a_buy_that_is_not_seen_in_its_time_has_expired(
+    copying: Copying, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node answers, and what it does not know by then will not land any more."""
+    monkeypatch.setattr(auto_buys, "CONFIRM_SEC", 0.5)
+    bench.sim.faults.submissions("delay")
+    copying.start()
+    bench.sim.buy(LEADER)
+    assert bench.steps.wait_for("buy_ended").outcome == "expired"
