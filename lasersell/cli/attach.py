@@ -113,22 +113,34 @@ class SnapshotServer:
             selector.register(self._listener, selectors.EVENT_READ)
             selector.register(self._wake_receiver, selectors.EVENT_READ)
             while True:
+                is_open = self._listener in selector.get_map()
                 # A look now and then, for prices move all the time.
-                ready = selector.select(INTERVAL if self._viewers else None)
+                is_idle = is_open and not self._viewers
+                ready = selector.select(None if is_idle else INTERVAL)
                 woken = {key.fileobj for key, _ in ready}
                 if self._wake_receiver in woken:
                     return
-                if self._listener in woken:
-                    self._accept(self._listener)
-                else:
+                if not is_open:
+                    selector.register(self._listener, selectors.EVENT_READ)
+                if self._listener not in woken:
                     self._send()
+                elif not self._accept(self._listener):
+                    # Who could not be let in, such as for want of a descriptor, would
+                    # have us woken without end.
+                    selector.unregister(self._listener)
 
-    def _accept(self, listener: socket.socket) -> None:
-        with contextlib.suppress(OSError), no_fork:
-            sock, _ = listener.accept()
-            close_in_child(sock)
-            sock.setblocking(False)
-            self._viewers.append(_Viewer(sock))
+    def _accept(self, listener: socket.socket) -> bool:
+        """Let somebody in; return whether that could be done."""
+        try:
+            with no_fork:
+                sock, _ = listener.accept()
+                close_in_child(sock)
+                sock.setblocking(False)
+        except OSError as error:
+            log.debug("nobody could be let in: %s", error)
+            return False
+        self._viewers.append(_Viewer(sock))
+        return True
 
     def _send(self) -> None:
         line = msgspec.json.encode(self._snapshot()) + b"\n"

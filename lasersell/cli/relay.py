@@ -20,7 +20,7 @@ from lasersell.cli.common import Common, command, pass_common
 from lasersell.cli.notify import notify
 from lasersell.cli.signals import Signals
 from lasersell.cli.watched import wallet_option, wallets_of
-from lasersell.errors import ConfigurationError
+from lasersell.errors import ConcurrencyError, ConfigurationError
 from lasersell.protocol.strategy import StrategyConfig
 from lasersell.relay.publisher import Relay, RelayPolicy
 from lasersell.session.session import StreamSession
@@ -176,6 +176,10 @@ def _run(publisher: Relay) -> None:
         notify(READY="1", STATUS="publishing, or standing by")
         try:
             publisher.run()
+        except ConcurrencyError:
+            # Told to end in the moment before it ran, it does not begin.
+            if not signals.stop.is_set():
+                raise
         finally:
             notify(STOPPING="1")
             publisher.close()

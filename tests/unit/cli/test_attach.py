@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -203,6 +204,50 @@ def test_a_server_that_cannot_serve_says_so_and_goes_on(
     with SnapshotServer(tmp_path / "missing" / "socket", snapshot):
         pass
     assert "nobody can attach to this process" in caplog.text
+
+
+class Refusing:
+    """A listener that has no descriptor for who connects, as long as it is told so."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self._listener = listener
+        self.is_refusing = True
+        self.refused = 0
+
+    def accept(self) -> tuple[socket.socket, object]:
+        """Return a connection."""
+        if self.is_refusing:
+            self.refused += 1
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return self._listener.accept()
+
+    def fileno(self) -> int:
+        """Return the descriptor that is waited on."""
+        return self._listener.fileno()
+
+    def close(self) -> None:
+        """End it."""
+        self._listener.close()
+
+
+def test_a_process_without_descriptors_is_not_kept_busy(
+    monkeypatch: pytest.MonkeyPatch, source: Numbered
+) -> None:
+    """Who waits to be let in is looked at now and then, and let in once one is free."""
+    monkeypatch.setattr(module, "INTERVAL", 0.05)
+    listen = module._listen
+    listeners: list[Refusing] = []
+
+    def refusing(path: Path) -> Refusing:
+        listeners.append(Refusing(listen(path)))
+        return listeners[0]
+
+    monkeypatch.setattr(module, "_listen", refusing)
+    with SnapshotServer(socket_path(KEY), source), attached() as attachment:
+        threading.Event().wait(0.5)
+        assert 1 <= listeners[0].refused <= 15
+        listeners[0].is_refusing = False
+        assert attachment.first() is not None
 
 
 def test_another_version_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
