@@ -64,6 +64,7 @@ _BORN_HERE: dict[str, type] = {
         Undecodable,
     )
 }
+_KINDS_BORN_HERE = frozenset(_BORN_HERE.values())
 
 
 class PositionRecord(msgspec.Struct, omit_defaults=True, gc=False):
@@ -171,7 +172,7 @@ def encode_message(message: EventMessage) -> tuple[bytes, str | None]:
         command = msgspec.Raw(encode_client_message(message.command))
         fields = {"command": command, "held_sec": message.held_sec}
         return to_json(fields), message.type
-    if type(message) in _BORN_HERE.values():
+    if type(message) in _KINDS_BORN_HERE:
         return to_json(attrs.asdict(message, recurse=False)), message.type
     return encode_server_message(message), None  # type: ignore[arg-type] # the rest
 
