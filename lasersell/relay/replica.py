@@ -79,18 +79,24 @@ class Replica:
         elif number <= self._numbers[key]:
             return handle
         else:
-            self._leave(key, handle)
             update(handle, record)
         self._numbers[key] = number
         if handle.is_open and handle.known:
             self._enter(record, handle)
         else:
+            self._leave(key, handle)
             self._bury(key, handle)
         return handle
 
     def known(self, record: PositionRecord) -> PositionHandle:
-        """Return the handle of a position without taking the record; any thread."""
-        return self._by_key.get(record.key) or handle_of(record)
+        """Return the handle of a position, whose record was taken before; any thread."""
+        handle = self._by_key.get(record.key)
+        if handle is None:
+            handle = handle_of(record)
+            if handle.known and handle.is_open:
+                # It would be here if it still were.
+                handle.status = "lost"
+        return handle
 
     def disconnected(self) -> None:
         """Note that every position must be named again."""
@@ -150,8 +156,12 @@ class Replica:
             handle.liquidity = message
 
     def _enter(self, record: PositionRecord, handle: PositionHandle) -> None:
+        # In place, so that nobody who looks meanwhile misses it: of all its names only
+        # the id ever changes.
         self._over.pop(record.key, None)
         name = (record.epoch, handle.position_id)
+        if self._ids.get(record.key) != name:
+            self._forget_id(record.key, handle)
         self._ids[record.key] = name
         self._by_id[name] = handle
         self._by_account[handle.token_account] = handle
@@ -161,9 +171,7 @@ class Replica:
         holdings[handle.token_account] = handle
 
     def _leave(self, key: str, handle: PositionHandle) -> None:
-        name = self._ids.pop(key, None)
-        if name is not None and self._by_id.get(name) is handle:
-            del self._by_id[name]
+        self._forget_id(key, handle)
         account = handle.token_account
         if self._by_account.get(account) is handle:
             del self._by_account[account]
@@ -173,6 +181,11 @@ class Replica:
             del holdings[account]
             if not holdings:
                 del self._by_wallet_mint[whose]
+
+    def _forget_id(self, key: str, handle: PositionHandle) -> None:
+        name = self._ids.pop(key, None)
+        if name is not None and self._by_id.get(name) is handle:
+            del self._by_id[name]
 
     def _bury(self, key: str, handle: PositionHandle) -> None:
         handle.liquidity = None

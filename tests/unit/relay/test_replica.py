@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import attrs
@@ -62,6 +64,52 @@ def test_a_position_is_found_by_all_its_names() -> None:
     assert replica.with_id(7) is None
     assert replica.by_account(handle.token_account) is None
     assert replica.by_wallet_mint(*about) == []
+
+
+def test_a_position_is_never_missed_while_it_changes() -> None:
+    """Who looks a position up by its account or id meanwhile finds it."""
+    replica = Replica()
+    replica.epoch = "e1"
+    handle = replica.apply(_record(), 0)
+    about = handle.wallet_pubkey, handle.mint
+    records = [_record(tokens=1), _record(tokens=2)]
+
+    def change() -> None:
+        for number in range(1, 500):
+            replica.apply(records[number % 2], number)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            changing = pool.submit(change)
+            while not changing.done():
+                assert replica.open() == [handle]
+                assert replica.by_account(handle.token_account) is handle
+                assert replica.with_id(handle.position_id) is handle
+                assert replica.by_wallet_mint(*about) == [handle]
+            changing.result()
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_open_positions_are_told_oldest_first() -> None:
+    """What happens to one later does not make it younger."""
+    replica = Replica()
+    first = replica.apply(_record("first", token_account="A", position_id=1), 1)
+    second = replica.apply(_record("second", token_account="B", position_id=2), 2)
+    again = _record("first", "e2", token_account="A", position_id=3)
+    assert replica.apply(again, 3) is first
+    assert replica.open() == [first, second]
+
+
+def test_a_position_that_is_not_among_the_open_ones_is_not_called_open() -> None:
+    """A signal that was left by another worker may outlive its position."""
+    replica = Replica()
+    assert replica.known(_record()).status == "lost"
+    handle = replica.apply(_record(), 1)
+    assert replica.known(_record()) is handle
+    assert handle.is_open
 
 
 def test_an_id_is_good_for_one_connection() -> None:
