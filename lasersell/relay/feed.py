@@ -40,7 +40,7 @@ from lasersell.session.events import Arrival, EventMessage, StreamEvent
 from lasersell.stream.lifecycle import Disconnected, Fresh, Gap, PositionLost, Stale
 from lasersell.stream.stats import State
 
-__all__ = ["SIGNALS", "Feed", "entry_of", "order_of"]
+__all__ = ["SIGNALS", "Feed", "entry_of", "order_of", "place_of"]
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +66,16 @@ def entry_of(fields: Mapping[bytes, bytes]) -> HighEntry:
     """
     entry: HighEntry = from_json(fields[b"e"], HighEntry)
     return entry
+
+
+def place_of(fields: Mapping[bytes, bytes]) -> tuple[int, int]:
+    """
+    Return the token of the leader that wrote an event, and the event's number.
+
+    A Redis that has forgotten events may count again from where it is, but not under the
+    same leader.
+    """
+    return int(fields[b"t"]), int(fields[b"n"])
 
 
 @contextlib.contextmanager
@@ -115,9 +125,9 @@ class Feed:
         self._is_stale = False
         self._retry = RETRY_FIRST_SEC
         self._must_join = False
-        # Guards the id and the number of the last high event that was handed over.
+        # Guards the id and the place of the last high event that was handed over.
         self._passed = threading.Condition()
-        self._passed_number = 0
+        self._passed_place = (0, 0)
         self.about: StreamState | None = None
         """What the publisher last said of its stream."""
         self.connection: int | None = None
@@ -148,16 +158,19 @@ class Feed:
         with self._passed:
             self._passed.notify_all()
 
-    def is_next(self, number: int) -> bool:
-        """Tell whether everything before the event with a number was handed over, no more."""
-        return self._passed_number == number - 1
+    def is_next(self, place: tuple[int, int]) -> bool:
+        """Tell whether everything before the event at a place was handed over, no more."""
+        token, number = place
+        return self._passed_place == (token, number - 1)
 
-    def wait_for_those_before(self, number: int, entry: bytes, timeout: float) -> bool:
+    def wait_for_those_before(
+        self, place: tuple[int, int], entry: bytes, timeout: float
+    ) -> bool:
         """
         Block until everything before an event was handed over; return whether it was.
 
         Args:
-            number: Of the event.
+            place: Of the event.
             entry: The id of the entry it is in.
             timeout: Seconds to wait.
         """
@@ -165,8 +178,8 @@ class Feed:
         with self._passed:
             return self._passed.wait_for(
                 lambda: (
-                    self.is_next(number)
-                    # Numbers are not those of before where Redis has forgotten some.
+                    self.is_next(place)
+                    # Of another leader than the one before it, or further back.
                     or order_of(self._high) >= wanted
                     or self._stop.is_set()
                 ),
@@ -192,7 +205,7 @@ class Feed:
         self._lanes.put(events, [])
         self._sequence, self._token = snapshot.sequence, snapshot.token
         self._low = snapshot.low
-        self._pass(snapshot.high, snapshot.sequence)
+        self._pass(snapshot.high, (snapshot.token, snapshot.sequence))
 
     def _events_of(self, snapshot: Snapshot) -> list[StreamEvent]:
         new, gone = self._replica.replace(snapshot.positions, snapshot.sequence)
@@ -274,9 +287,8 @@ class Feed:
 
     def _take_highs(self, entries: list[Any]) -> None:
         highs: list[StreamEvent] = []
-        last = self._high
         is_gap = False
-        for entry, fields in entries:
+        for _, fields in entries:
             is_gap = self._is_gap(fields)
             if is_gap:
                 break
@@ -284,14 +296,14 @@ class Feed:
                 event = self._event_of(fields)
                 if event is not None:
                     highs.append(event)
-            last = bytes(entry)
         if highs:
             self._heard()
             self._lanes.put_within_bound(highs, [], self._wait_for_room, self._room.set)
         if is_gap:
             self._lose_track()
-        else:
-            self._pass(last, self._sequence)
+        elif entries:
+            entry, fields = entries[-1]
+            self._pass(bytes(entry), place_of(fields))
 
     def _is_gap(self, fields: Mapping[bytes, bytes]) -> bool:
         number = int(fields[b"n"])
@@ -384,10 +396,10 @@ class Feed:
             handle.liquidity = message
         return RelayEvent(message, handle, arrival)
 
-    def _pass(self, entry: bytes, number: int) -> None:
+    def _pass(self, entry: bytes, place: tuple[int, int]) -> None:
         with self._passed:
             self._high = entry
-            self._passed_number = number
+            self._passed_place = place
             self._passed.notify_all()
 
     def _wait_for_room(self) -> bool:

@@ -23,7 +23,7 @@ from lasersell.errors import DecodeError, RelayConnectError, RelayError
 from lasersell.protocol.server import ExitSignalWithTx, MirrorBuySignal
 from lasersell.relay.codec import HighEntry, decode_message
 from lasersell.relay.events import RelayEvent
-from lasersell.relay.feed import SIGNALS, Feed, entry_of
+from lasersell.relay.feed import SIGNALS, Feed, entry_of, place_of
 from lasersell.relay.groups import make_group
 from lasersell.relay.keys import Keys
 from lasersell.relay.lanes import RelayLanes
@@ -72,7 +72,8 @@ class _Signal:
     """A signal that was handed to this worker."""
 
     entry: bytes
-    number: int
+    place: tuple[int, int]
+    """See :func:`~lasersell.relay.feed.place_of`."""
     read: HighEntry
     message: ExitSignalWithTx | MirrorBuySignal
     id: str
@@ -287,7 +288,7 @@ class Work:
         if not isinstance(message, SIGNALS):
             return None
         return _Signal(
-            entry, int(fields[b"n"]), read, message, fields[b"i"].decode(), deliveries
+            entry, place_of(fields), read, message, fields[b"i"].decode(), deliveries
         )
 
     def _is_ours(self, signal: _Signal) -> bool:
@@ -329,7 +330,7 @@ class Work:
         self._in_hand = signal.entry
         try:
             while not self._feed.wait_for_those_before(
-                signal.number, signal.entry, TICK_SEC
+                signal.place, signal.entry, TICK_SEC
             ):
                 self._tick()
             if not self._stop.is_set():
@@ -355,9 +356,10 @@ class Work:
         position = signal.read.position
         if position is None:
             return None
-        if self._feed.is_next(signal.number):
+        if self._feed.is_next(signal.place):
             # Before the feed does, whose thread need not be waited for then.
-            return self._replica.apply(position, signal.number)
+            _, number = signal.place
+            return self._replica.apply(position, number)
         return self._replica.known(position)
 
     # Acknowledging
