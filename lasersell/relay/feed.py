@@ -278,12 +278,15 @@ class Feed:
             self._high,
             self._low,
         )
+        # Before a consumer that is slow holds us up: no publisher is silent for that.
+        read_at = SYSTEM_CLOCK.monotonic()
         streams = {bytes(name).decode(): entries for name, entries in found or []}
         # The high stream first: it says what the ids in the low one mean.
         self._take_highs(streams.get(self._keys.high, []))
         self._take_lows(streams.get(self._keys.low, []))
-        if self.silent > self._stale_after:
-            self._say_stale(f"no publisher was heard for {self.silent:.0f} s")
+        silent = read_at - self._heard_at
+        if silent > self._stale_after:
+            self._say_stale(f"no publisher was heard for {silent:.0f} s")
 
     def _take_highs(self, entries: list[Any]) -> None:
         highs: list[StreamEvent] = []

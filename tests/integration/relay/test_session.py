@@ -217,6 +217,24 @@ def test_a_subscriber_that_is_slow_holds_nobody_back(bench: Bench) -> None:
             )
 
 
+def test_a_subscriber_that_is_slow_does_not_call_the_publisher_silent(
+    bench: Bench,
+) -> None:
+    """It was not heard because nothing was read."""
+    with bench.session(high_capacity=2, stale_after=5.0) as session, bench.relay():
+        for _ in range(12):
+            bench.buy()
+        bench.sim.wait_until(lambda: session.stats().silent > 5.5, PATIENCE)
+        assert session.stats().is_held_back
+        last, account, types = bench.buy(), "", []
+        while account != last.token_account:
+            event = session.recv(timeout=PATIENCE)
+            assert event is not None
+            account = "" if event.handle is None else event.handle.token_account
+            types.append(event.type)
+        assert "stale" not in types
+
+
 def test_a_subscriber_that_is_behind_can_be_closed(bench: Bench) -> None:
     """Also while there is room again, though not for all that waits for it."""
     with bench.session(high_capacity=4) as session, bench.relay():
