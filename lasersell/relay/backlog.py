@@ -186,13 +186,11 @@ class HighBacklog:
             items.append(self._surplus.popleft())
         return taken
 
-    def discard(self) -> int:
-        """Drop everything and let go of the file; return how many events."""
-        lost = self.waiting
+    def discard(self) -> None:
+        """Drop everything and let go of the file."""
         self._items.clear()
         self._surplus.clear()
         self._spool.close()
-        return lost
 
 
 class LowBacklog:

@@ -121,15 +121,17 @@ class Collector:
     def collect(self, timeout: float) -> None:
         """Take events until a high one waits or the session ends; blocks so long at most."""
         deadline = Deadline(timeout)
+        # Here too: of low events there may be no end.
+        self._settle()
         while not (self.is_over or self._highs.is_full):
             event = self._take_next(0.0)
             waiting = self._highs.waiting
             if waiting:
                 if event is None or waiting >= BATCH or type(event.message) in LOW_LANE:
                     return
+            elif deadline.has_passed():
+                return
             elif event is None:
-                if deadline.has_passed():
-                    return
                 self._await_next(deadline)
 
     def collect_for(self, seconds: float) -> None:

@@ -36,6 +36,8 @@ ANSWER_SEC = 3.0
 """How long an answer may take before Redis counts as away."""
 CONNECT_SEC = 3.0
 SCHEMES = ("redis", "rediss", "unix")
+READ_ONLY = "read only replica"
+"""What a Redis says that takes no writes, also out of a script."""
 
 
 class RedisClock:
@@ -204,10 +206,17 @@ class RedisLink:
         self._client.close()
         self._client.connection_pool.disconnect()
 
+    def _disconnect(self) -> None:
+        """Have the next command look anew where Redis is; leave alone what is in use."""
+        self._client.connection_pool.disconnect(inuse_connections=False)
+
     def _told(self, call: Callable[[], Any]) -> Any:
         try:
             return call()
         except self._redis.exceptions.RedisError as error:
+            if READ_ONLY in str(error):
+                # It was demoted; its name may lead to the one that took over.
+                self._disconnect()
             raise self._translate(error) from error
         except (OSError, ValueError) as error:
             # A connection that was closed under it.
@@ -264,18 +273,35 @@ class _DedicatedLink(RedisLink):
     """
 
     _connection: Any
+    _is_closed = False
 
     def _call(self, *command: Any) -> Any:
         connection = self._connection
-        # It connects, also again, if need be; what fails in it disconnects it.
-        connection.send_packed_command(
-            connection.pack_command(*command), check_health=False
-        )
-        return self._client.parse_response(connection, command[0])
+        try:
+            if self._is_closed:
+                raise OSError("it is closed")
+            # It connects, also again, if need be.
+            connection.send_packed_command(
+                connection.pack_command(*command), check_health=False
+            )
+            return self._client.parse_response(connection, command[0])
+        except self._redis.exceptions.ResponseError:
+            raise
+        except BaseException as error:
+            # An answer that was not read must not be taken for that of the next command.
+            self._disconnect()
+            if self._is_closed and isinstance(error, AttributeError):
+                # The library does not expect that its socket is taken away.
+                raise OSError("it was closed") from error
+            raise
+
+    def _disconnect(self) -> None:
+        self._connection.disconnect()
 
     def close(self) -> None:
-        """Close the connection; who uses it meanwhile gets an error."""
-        self._connection.disconnect()
+        """Close the connection for good; who uses it meanwhile gets an error."""
+        self._is_closed = True
+        self._disconnect()
 
 
 def _import_redis() -> Any:

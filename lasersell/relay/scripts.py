@@ -44,16 +44,22 @@ class Script:
 ACQUIRE = Script("""
 -- KEYS lease, meta; ARGV owner, ttl in ms, token held before ('' if none).
 -- Returns the new lease, or '' if somebody else leads or has led since.
-if redis.call('EXISTS', KEYS[1]) == 1 then return '' end
-local last = redis.call('HGET', KEYS[2], 'token')
-if ARGV[3] ~= '' and last and last ~= ARGV[3] then return '' end
+local meta = redis.call('HMGET', KEYS[2], 'token', 'lease')
+local last = meta[1]
+-- Whoever holds a token may have got a newer one whose answer was lost.
+local is_ours = ARGV[3] ~= '' and last and meta[2] == last .. ' ' .. ARGV[1]
+if not is_ours then
+  if redis.call('EXISTS', KEYS[1]) == 1 then return '' end
+  if ARGV[3] ~= '' and last and last ~= ARGV[3] then return '' end
+end
 -- By the clock too: a restart may have forgotten the last token, never the time.
 local now = redis.call('TIME')
 local token = math.max(now[1] * 1000 + math.floor(now[2] / 1000), tonumber(last or '0') + 1)
 token = string.format('%.0f', token)
-redis.call('HSET', KEYS[2], 'token', token)
-redis.call('SET', KEYS[1], token .. ' ' .. ARGV[1], 'PX', ARGV[2])
-return token .. ' ' .. ARGV[1]
+local lease = token .. ' ' .. ARGV[1]
+redis.call('HSET', KEYS[2], 'token', token, 'lease', lease)
+redis.call('SET', KEYS[1], lease, 'PX', ARGV[2])
+return lease
 """)
 
 RENEW = Script("""
@@ -99,7 +105,8 @@ for at = 5, #ARGV, 3 do
   end
   number = number + 1
 end
-if number > first then
+-- A write that was repeated may come once more after later ones: it sets nothing back.
+if number - 1 > written then
   redis.call('HSET', KEYS[2], 'source', ARGV[3], 'written', number - 1,
     'sequence', string.format('%.0f', sequence))
 end

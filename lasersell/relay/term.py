@@ -169,7 +169,7 @@ class Term:
         )
         self.lows = LowBacklog(LOWS_MOST)
         self._source = uuid.uuid4().hex[:16]
-        self._number = 0
+        self._number = 0  # of the last high event that is written
         self._recent: deque[tuple[float, int, HighItem]] = deque()
         self._orders_link = link.dedicated()
         self._highs_link = link.dedicated()
@@ -199,7 +199,8 @@ class Term:
                 thread.join()
             for link in (self._orders_link, self._highs_link, self._lows_link):
                 link.close()
-            lost = self.highs.discard()
+            lost = self.highs.put_count - self._number
+            self.highs.discard()
             self._counters.low_dropped += self.lows.dropped
             if lost:
                 log.error(
@@ -246,7 +247,7 @@ class Term:
             self._start("watch", lambda: self._watch(session))
             self._publish(collector)
             self.lows.close()
-            lows.join()
+            lows.join(self._flush_timeout())
         finally:
             self._over.set()
             self._link.let_go(orders.connection)
@@ -320,7 +321,6 @@ class Term:
     def _write(self, highs: list[HighItem], collector: Collector) -> None:
         """Write high events, however long Redis is away; in order, each once."""
         first = self._number + 1
-        self._number += len(highs)
         while True:
             try:
                 answer = self._try_to_write(highs, first)
@@ -336,6 +336,7 @@ class Term:
                     raise _Over(f"Redis is away: {error}") from error
                 self._pause(collector)
         self._note_back()
+        self._number += len(highs)
         self._remember(highs, first)
         self.lows.note_written(self._number)
         self._counters.high_published += len(highs)

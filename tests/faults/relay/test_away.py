@@ -5,7 +5,8 @@ import pytest
 from lasersell._clock import Deadline
 from lasersell.protocol.server import ExitSignalWithTx
 from lasersell.protocol.strategy import StrategyConfig
-from lasersell.relay import Relay, RelayPolicy
+from lasersell.relay import Relay, RelayPolicy, backlog, term
+from lasersell.relay.backlog import LowItem
 from lasersell.relay.keys import Keys
 from lasersell.relay.lease import Lease
 from lasersell.relay.link import RedisLink
@@ -172,6 +173,45 @@ def test_a_publisher_ends_though_redis_is_away(bench: Bench) -> None:
         bench.buy()
         relay.close(timeout=0.5)
         assert relay.wait_for_role("stopped", PATIENCE)
+
+
+def test_an_event_that_was_being_written_counts_as_not_written(
+    bench: Bench, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever runs the publisher is told of it like of those that wait behind it."""
+    # So that it is an event that finds Redis away.
+    monkeypatch.setattr(term, "CHECK_SEC", 600.0)
+    with bench.session() as session, bench.relay() as relay:
+        wait_for(session, "hello_ok")
+        bench.redis.kill()
+        bench.buy()
+        _until_away(relay)
+        leading = relay._term
+        assert leading is not None
+        relay.close(timeout=0.1)
+    lost = leading.highs.put_count - relay.stats().high_published
+    assert f"{lost} events of this publisher were not written" in caplog.text
+
+
+def test_low_events_that_wait_hold_up_no_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Redis that hangs may take its time for each; close() says how long for all."""
+    monkeypatch.setattr(term, "CHECK_SEC", 600.0)
+    monkeypatch.setattr(backlog, "BATCH", 1)
+    with bench.relay(redis_options={"socket_timeout": 0.3}) as relay:
+        with bench.session() as session:
+            wait_for(session, "hello_ok")
+            # A stream that is down has no high event of its end, on which to give up.
+            bench.sim.refuse_upgrades(503)
+            bench.sim.drop()
+            wait_for(session, "disconnected")
+        leading = relay._term
+        assert leading is not None
+        with bench.redis.frozen():
+            leading.lows.put([LowItem(b"{}", 0.0, None, "epoch")] * 500)
+            relay.close(timeout=0.5)
+            assert relay.wait_for_role("stopped", PATIENCE)
 
 
 def test_a_signal_that_dies_with_its_leader_is_born_again(bench: Bench) -> None:

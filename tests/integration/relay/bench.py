@@ -43,6 +43,7 @@ class Bench:
         strategy: StrategyConfig = STRATEGY,
         policy: RelayPolicy | None = None,
         session_options: dict[str, Any] | None = None,
+        redis_options: dict[str, Any] | None = None,
         **configure: Any,
     ) -> Relay:
         """Return a publisher that does not run yet."""
@@ -51,6 +52,7 @@ class Bench:
             StreamClient("a-made-up-key", endpoint=self.sim.url),
             StreamConfigure([WALLET], strategy, **configure),
             policy=policy,
+            redis_options=redis_options,
             session_options={"wait_configured": 0, **(session_options or {})},
         )
 

@@ -7,7 +7,7 @@ from lasersell.relay import RelayPolicy
 from lasersell.relay.keys import Keys
 from lasersell.relay.lease import Lease
 from lasersell.relay.link import RedisLink
-from lasersell.relay.scripts import PUBLISH, PUBLISH_LOW
+from lasersell.relay.scripts import ACQUIRE, PUBLISH, PUBLISH_LOW
 from lasersell.relay.term import Term
 from tests.integration.relay.bench import Bench, until, wait_for
 from tests.integration.relay.redis_server import RedisServer
@@ -22,10 +22,12 @@ def _lease(link: RedisLink, owner: str, ttl: float = 30.0) -> Lease:
     return Lease(link, KEYS, owner, ttl)
 
 
-def _publish(link: RedisLink, value: str, token: str, source: str = "s") -> int:
+def _publish(
+    link: RedisLink, value: str, token: str, source: str = "s", number: int = 1
+) -> int:
     """Write one high event as a publisher does; return whether Redis took it."""
     keys = [KEYS.lease, KEYS.meta, KEYS.high, KEYS.positions, KEYS.latest]
-    arguments = [value, token, source, 1, "payload", "", ""]
+    arguments = [value, token, source, number, "payload", "", ""]
     return int(link.run(PUBLISH, keys, arguments))
 
 
@@ -153,6 +155,42 @@ def test_a_write_that_is_repeated_is_taken_once(redis_server: RedisServer) -> No
         assert _publish(link, lease.value, lease.token) == 1
     with redis_server.client() as client:
         assert client.xlen(KEYS.high) == 1
+    link.close()
+
+
+def test_a_write_that_comes_once_more_after_later_ones_sets_nothing_back(
+    redis_server: RedisServer,
+) -> None:
+    """The network may still deliver what was sent over a connection that was given up."""
+    link = RedisLink(redis_server.url)
+    lease = _lease(link, "one")
+    assert lease.acquire()
+    for number in (1, 2, 1, 3):
+        assert _publish(link, lease.value, lease.token, number=number) == 1
+    with redis_server.client() as client:
+        entries = [fields for _, fields in client.xrange(KEYS.high)]
+    assert [entry[b"i"] for entry in entries] == [b"s:1", b"s:2", b"s:3"]
+    assert [entry[b"n"] for entry in entries] == [b"1", b"2", b"3"]
+    link.close()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_lease_whose_answer_was_lost_comes_back(
+    redis_server: RedisServer, is_there: bool
+) -> None:
+    """Nobody else led: also if it expired again before it was asked for once more."""
+    link = RedisLink(redis_server.url)
+    one, two = _lease(link, "one"), _lease(link, "two")
+    assert one.acquire()
+    _lose(redis_server)
+    taken = link.run(ACQUIRE, [KEYS.lease, KEYS.meta], ["one", "30000", one.token])
+    assert taken not in (b"", one.value.encode())
+    if not is_there:
+        _lose(redis_server)
+    assert one.renew()
+    assert not two.acquire()
+    assert _publish(link, one.value, one.token) == 1
+    assert _publish(link, taken, "1", "t") == 0
     link.close()
 
 
