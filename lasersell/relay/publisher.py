@@ -226,6 +226,8 @@ class Relay:
             self.error = RelayError(f"a mistake of ours: {error!r}")
             raise
         finally:
+            # Also of a term that Ctrl-C kept from beginning.
+            self._release()
             self._link.close()
             self._be("stopped")
 

@@ -257,6 +257,21 @@ def test_a_key_that_the_service_refuses_ends_the_publisher(bench: Bench) -> None
         assert client.get(KEYS.lease) is None
 
 
+def test_a_publisher_that_is_interrupted_leaves_no_lease(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C may come when it has the lease, and its term has not begun."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Term, "__init__", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        bench.make_relay().run()
+    with bench.redis.client() as client:
+        assert client.get(KEYS.lease) is None
+
+
 def test_a_mistake_of_ours_is_what_ended_it(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
