@@ -122,12 +122,13 @@ class SnapshotServer:
                     return
                 if not is_open:
                     selector.register(self._listener, selectors.EVENT_READ)
-                if self._listener not in woken:
+                if self._listener in woken:
+                    if not self._accept(self._listener):
+                        # Who could not be let in, such as for want of a descriptor,
+                        # would have us woken without end.
+                        selector.unregister(self._listener)
+                elif self._viewers:
                     self._send()
-                elif not self._accept(self._listener):
-                    # Who could not be let in, such as for want of a descriptor, would
-                    # have us woken without end.
-                    selector.unregister(self._listener)
 
     def _accept(self, listener: socket.socket) -> bool:
         """Let somebody in; return whether that could be done."""

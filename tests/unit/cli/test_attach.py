@@ -246,6 +246,7 @@ def test_a_process_without_descriptors_is_not_kept_busy(
     with SnapshotServer(socket_path(KEY), source), attached() as attachment:
         threading.Event().wait(0.5)
         assert 1 <= listeners[0].refused <= 15
+        assert not source.calls, "nobody looks"
         listeners[0].is_refusing = False
         assert attachment.first() is not None
 
