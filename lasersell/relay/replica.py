@@ -110,19 +110,19 @@ class Replica:
         Take everything that the publisher knows.
 
         Args:
-            records: Of all open positions.
+            records: Of all open positions, in any order.
             number: Of the last event that they are made of.
 
         Returns:
-            The positions that were not known, and those that are gone.
+            The positions that were not known, oldest first, and those that are gone.
         """
+        records = sorted(records, key=lambda record: opened_of(record).slot)
         with self._mutex:
             before = dict(self._by_key)
             were_open = {key for key in before if before[key].is_open}
             # A Redis that has forgotten events may count from an earlier one.
             self._numbers = dict.fromkeys(before, number - 1)
             new = []
-            records = list(records)
             for record in records:
                 handle = self._apply(record, number)
                 if record.key not in were_open:

@@ -103,6 +103,18 @@ def test_open_positions_are_told_oldest_first() -> None:
     assert replica.open() == [first, second]
 
 
+def test_a_snapshot_is_taken_oldest_first() -> None:
+    """Redis tells its records in no order."""
+    replica = Replica()
+    records = [
+        _record(account, token_account=account, slot=slot)
+        for account, slot in (("B", 20), ("C", 30), ("A", 10))
+    ]
+    new, _ = replica.replace(records, 3)
+    assert [handle.token_account for handle in new] == ["A", "B", "C"]
+    assert replica.open() == new
+
+
 def test_a_position_that_is_not_among_the_open_ones_is_not_called_open() -> None:
     """A signal that was left by another worker may outlive its position."""
     replica = Replica()
