@@ -215,34 +215,34 @@ TICK = Script(
 --   ms after which an entry is taken from a living worker, consumer of failed entries,
 --   ms until a failed entry is tried again, entries that it has dealt with.
 -- Says that the worker lives; with room, returns an entry that nobody deals with and how
--- often it was delivered before.
+-- often it was delivered before: never, if it was passed on to this worker.
 redis.call('SET', ARGV[3] .. ARGV[2], ARGV[4], 'PX', ARGV[5])
 if ARGV[7] == '0' then return {} end
 local is_known = {[ARGV[6]] = true}
 for i = 11, #ARGV do is_known[ARGV[i]] = true end
-local function claim(consumer, idle)
+local function claim(consumer, idle, least)
   local pending = redis.call('XPENDING', KEYS[1], ARGV[1], 'IDLE', idle, '-', '+', #ARGV,
     consumer)
   for _, item in ipairs(pending) do
     if not is_known[item[1]] then
       local got = redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, item[1])
-      if #got > 0 and got[1] then return {got[1], item[4]} end
+      if #got > 0 and got[1] then return {got[1], math.max(item[4], least)} end
       -- Trimmed away for its age: there is nothing left to deal with.
       redis.call('XACK', KEYS[1], ARGV[1], item[1])
     end
   end
 end
-local own = claim(ARGV[2], 0)
+local own = claim(ARGV[2], 0, 0)
 if own then return own end
 for _, flat in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
   local consumer = fields(flat)
   local name, pending = consumer['name'], tonumber(consumer['pending'])
   if name == ARGV[9] then
-    local found = pending > 0 and claim(name, ARGV[10])
+    local found = pending > 0 and claim(name, ARGV[10], 1)
     if found then return found end
   elseif name ~= ARGV[2] then
     local is_dead = redis.call('EXISTS', ARGV[3] .. name) == 0
-    local found = pending > 0 and claim(name, is_dead and 0 or ARGV[8])
+    local found = pending > 0 and claim(name, is_dead and 0 or ARGV[8], 1)
     if found then return found end
     if is_dead and pending == 0 and tonumber(consumer['idle']) > 60000 then
       redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], name)
@@ -263,7 +263,8 @@ local owner = redis.call('GET', KEYS[2])
 if ARGV[6] ~= 'take' and owner and owner ~= ARGV[2] then
   local connection = redis.call('GET', ARGV[3] .. owner)
   if connection then
-    redis.call('XCLAIM', KEYS[1], ARGV[1], owner, 0, ARGV[4], 'JUSTID')
+    -- Nobody was given it yet.
+    redis.call('XCLAIM', KEYS[1], ARGV[1], owner, 0, ARGV[4], 'RETRYCOUNT', 0, 'JUSTID')
     return connection
   end
 end

@@ -216,6 +216,20 @@ def test_the_signals_of_an_account_go_to_the_worker_that_had_the_first(
         assert attempts == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_signal_that_is_passed_on_to_its_owner_counts_once(bench: Bench) -> None:
+    """It was handed to no consumer before, so it is neither a repetition nor given up."""
+    with bench.relay(), bench.session(group="g", max_deliveries=1) as owner:
+        bench.trigger(bench.buy())
+        first = wait_for(owner, SIGNAL)
+        with bench.session(group="g", max_deliveries=1) as other:
+            owner.request_exit_signal(first.handle)
+            # The owner, which has the first in hand, reads none.
+            bench.sim.wait_until(lambda: _pending(bench) == 2, PATIENCE)
+            second = wait_for(owner, SIGNAL)
+            assert (second.exit_attempt, second.deliveries) == (2, 1)
+            assert other.stats().given_up == 0
+
+
 def test_two_groups_both_get_each_signal(bench: Bench) -> None:
     """Groups know nothing of each other."""
     with (
