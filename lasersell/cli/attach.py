@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from lasersell._decode import decode_json
 from lasersell._threads import close_in_child, no_fork, start_thread
 from lasersell.cli.snapshot import Snapshot
 from lasersell.errors import DecodeError
@@ -253,7 +254,7 @@ class Attachment:
             return None
         self._unread = rest
         try:
-            return msgspec.json.decode(whole.rpartition(b"\n")[2], type=Snapshot)
+            return decode_json(whole.rpartition(b"\n")[2], Snapshot)
         except msgspec.MsgspecError as error:
             raise DecodeError(
                 f"the process that holds the stream speaks another version ({error}); "

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import msgspec
 from solders.keypair import Keypair
 
+from lasersell._decode import decode_json
 from lasersell.errors import ConfigurationError
 
 __all__ = ["KEY_VARIABLE", "WalletKey"]
@@ -166,7 +167,7 @@ def _of_text(text: str) -> Keypair | None:
 def _of_json(text: bytes) -> Keypair | None:
     # None instead of an error: an error would carry the text along.
     try:
-        return Keypair.from_bytes(bytes(msgspec.json.decode(text, type=list[int])))
+        return Keypair.from_bytes(bytes(decode_json(text, list[int])))
     except (ValueError, msgspec.MsgspecError):
         return None
 

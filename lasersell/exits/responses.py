@@ -12,6 +12,7 @@ import attrs
 import msgspec
 
 from lasersell._clock import Clock
+from lasersell._decode import decode_json
 from lasersell.errors import ApiError
 from lasersell.exits.http import HttpFailure, HttpResponse
 
@@ -197,7 +198,7 @@ def read_object(response: HttpResponse, kind: type[T]) -> T:
         ApiError: It is none.
     """
     try:
-        return msgspec.json.decode(response.body, type=kind)
+        return decode_json(response.body, kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _not_understood(response, str(error)) from error
 

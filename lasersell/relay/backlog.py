@@ -19,6 +19,8 @@ from typing import BinaryIO, cast
 
 import msgspec
 
+from lasersell._decode import decode_msgpack
+
 __all__ = ["BATCH", "HighBacklog", "HighItem", "LowBacklog", "LowItem"]
 
 log = logging.getLogger(__name__)
@@ -95,7 +97,7 @@ class Spool:
         file = self._opened()
         file.seek(self._read_at)
         (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
-        item = msgspec.msgpack.decode(file.read(length), type=HighItem)
+        item = decode_msgpack(file.read(length), HighItem)
         self._read_at += _LENGTH.size + length
         self.waiting -= 1
         if not self.waiting:

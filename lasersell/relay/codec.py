@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 import msgspec
 
+from lasersell._decode import decode_json
 from lasersell.errors import RelayError
 from lasersell.protocol.codec import (
     decode_client_message,
@@ -150,7 +151,7 @@ def from_json(raw: bytes, type: Any) -> Any:
         RelayError: It is something else; another version wrote it.
     """
     try:
-        return msgspec.json.decode(raw, type=type)
+        return decode_json(raw, type)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise RelayError(
             f"Redis holds what this version cannot read ({error}); publisher and "
