@@ -18,9 +18,8 @@ __all__ = ["decode_json", "decode_msgpack"]
 T = TypeVar("T")
 
 _decoders: dict[tuple[type, type], Any] = {}
-_making = (
-    threading.Lock()
-)  # guards that one thread at a time has msgspec look at classes
+# Guards that one thread at a time has msgspec look at classes.
+_making = threading.Lock()
 
 
 def decode_json(raw: bytes, kind: type[T]) -> T:

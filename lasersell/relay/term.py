@@ -294,7 +294,7 @@ class Term:
         )
 
     def _forget_tolerantly(self, names: list[str]) -> None:
-        """Forget intents, unless Redis is away: then again after the next event."""
+        """Forget intents, unless Redis is away: then again within :data:`CHECK_SEC`."""
         try:
             self._forget(names, {})
         except RelayConnectError as error:

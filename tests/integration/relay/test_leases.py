@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from lasersell.errors import AuthenticationError, RelayError
@@ -20,6 +22,22 @@ KEYS = Keys("default")
 
 def _lease(link: RedisLink, owner: str, ttl: float = 30.0) -> Lease:
     return Lease(link, KEYS, owner, ttl)
+
+
+@pytest.fixture
+def link(redis_server: RedisServer) -> Iterator[RedisLink]:
+    """Return a way to Redis that ends with the test."""
+    link = RedisLink(redis_server.url)
+    yield link
+    link.close()
+
+
+@pytest.fixture
+def lease(link: RedisLink) -> Lease:
+    """Return one that is held."""
+    lease = _lease(link, "one")
+    assert lease.acquire()
+    return lease
 
 
 def _publish(
@@ -43,21 +61,20 @@ def _lose(server: RedisServer) -> None:
         client.delete(KEYS.lease)
 
 
-def test_only_one_publisher_gets_the_lease(redis_server: RedisServer) -> None:
+def test_only_one_publisher_gets_the_lease(link: RedisLink) -> None:
     """The second one does not get it while the first one has it."""
-    link = RedisLink(redis_server.url)
     one, two = _lease(link, "one"), _lease(link, "two")
     assert one.acquire()
     assert not two.acquire()
     assert one.renew()
     one.release()
     assert two.acquire()
-    link.close()
 
 
-def test_each_leader_has_a_greater_token(redis_server: RedisServer) -> None:
+def test_each_leader_has_a_greater_token(
+    redis_server: RedisServer, link: RedisLink
+) -> None:
     """Also after a restart of Redis that forgot the last token."""
-    link = RedisLink(redis_server.url)
     tokens = []
     for _ in range(3):
         lease = _lease(link, "one")
@@ -66,23 +83,23 @@ def test_each_leader_has_a_greater_token(redis_server: RedisServer) -> None:
         with redis_server.client() as client:
             client.flushall()
     assert tokens == sorted(set(tokens))
-    link.close()
 
 
-def test_a_clock_that_was_set_back_lowers_no_token(redis_server: RedisServer) -> None:
+def test_a_clock_that_was_set_back_lowers_no_token(
+    redis_server: RedisServer, link: RedisLink
+) -> None:
     """The last token counts too, not only the time."""
-    link = RedisLink(redis_server.url)
     with redis_server.client() as client:
         client.hset(KEYS.meta, "token", "9000000000000000")
     lease = _lease(link, "one")
     assert lease.acquire()
     assert int(lease.token) == 9000000000000001
-    link.close()
 
 
-def test_a_write_of_a_former_leader_is_not_taken(redis_server: RedisServer) -> None:
+def test_a_write_of_a_former_leader_is_not_taken(
+    redis_server: RedisServer, link: RedisLink
+) -> None:
     """The token is compared in the script of the write itself."""
-    link = RedisLink(redis_server.url)
     one, two = _lease(link, "one"), _lease(link, "two")
     assert one.acquire()
     former, token = one.value, one.token
@@ -94,12 +111,12 @@ def test_a_write_of_a_former_leader_is_not_taken(redis_server: RedisServer) -> N
     assert _publish(link, two.value, two.token, "t") == 1
     with redis_server.client() as client:
         assert client.xlen(KEYS.high) == 2
-    link.close()
 
 
-def test_low_events_of_a_former_leader_are_not_taken(redis_server: RedisServer) -> None:
+def test_low_events_of_a_former_leader_are_not_taken(
+    redis_server: RedisServer, link: RedisLink
+) -> None:
     """Their script compares the token too."""
-    link = RedisLink(redis_server.url)
     one, two = _lease(link, "one"), _lease(link, "two")
     assert one.acquire()
     former = one.value
@@ -109,29 +126,26 @@ def test_low_events_of_a_former_leader_are_not_taken(redis_server: RedisServer) 
     assert _publish_low(link, former) == 0
     with redis_server.client() as client:
         assert client.xlen(KEYS.low) == 1
-    link.close()
 
 
 def test_what_comes_late_of_a_position_that_has_ended_is_not_kept(
     redis_server: RedisServer,
+    link: RedisLink,
+    lease: Lease,
 ) -> None:
     """Nobody would remove it; of an open one the latest is there."""
-    link = RedisLink(redis_server.url)
-    lease = _lease(link, "one")
-    assert lease.acquire()
     with redis_server.client() as client:
         client.hset(KEYS.positions, "open", "record")
         latest = ["open", "open pnl_update", "a", "ended", "ended pnl_update", "b"]
         assert _publish_low(link, lease.value, *latest) == 1
         assert client.hgetall(KEYS.latest) == {b"open pnl_update": b"a"}
-    link.close()
 
 
 def test_a_lease_that_expired_comes_back_unless_another_one_led(
     redis_server: RedisServer,
+    link: RedisLink,
 ) -> None:
     """Who slept too long goes on if nobody missed it, and is refused otherwise."""
-    link = RedisLink(redis_server.url)
     one, two = _lease(link, "one"), _lease(link, "two")
     assert one.acquire()
     before = int(one.token)
@@ -143,43 +157,37 @@ def test_a_lease_that_expired_comes_back_unless_another_one_led(
     two.release()
     assert not one.renew()
     assert one.value == ""
-    link.close()
 
 
-def test_a_write_that_is_repeated_is_taken_once(redis_server: RedisServer) -> None:
+def test_a_write_that_is_repeated_is_taken_once(
+    redis_server: RedisServer, link: RedisLink, lease: Lease
+) -> None:
     """An answer that was lost makes no duplicate."""
-    link = RedisLink(redis_server.url)
-    lease = _lease(link, "one")
-    assert lease.acquire()
     for _ in range(3):
         assert _publish(link, lease.value, lease.token) == 1
     with redis_server.client() as client:
         assert client.xlen(KEYS.high) == 1
-    link.close()
 
 
 def test_a_write_that_comes_once_more_after_later_ones_sets_nothing_back(
     redis_server: RedisServer,
+    link: RedisLink,
+    lease: Lease,
 ) -> None:
     """The network may still deliver what was sent over a connection that was given up."""
-    link = RedisLink(redis_server.url)
-    lease = _lease(link, "one")
-    assert lease.acquire()
     for number in (1, 2, 1, 3):
         assert _publish(link, lease.value, lease.token, number=number) == 1
     with redis_server.client() as client:
         entries = [fields for _, fields in client.xrange(KEYS.high)]
     assert [entry[b"i"] for entry in entries] == [b"s:1", b"s:2", b"s:3"]
     assert [entry[b"n"] for entry in entries] == [b"1", b"2", b"3"]
-    link.close()
 
 
 @pytest.mark.parametrize("is_there", [True, False])
 def test_a_lease_whose_answer_was_lost_comes_back(
-    redis_server: RedisServer, is_there: bool
+    redis_server: RedisServer, link: RedisLink, is_there: bool
 ) -> None:
     """Nobody else led: also if it expired again before it was asked for once more."""
-    link = RedisLink(redis_server.url)
     one, two = _lease(link, "one"), _lease(link, "two")
     assert one.acquire()
     _lose(redis_server)
@@ -191,7 +199,6 @@ def test_a_lease_whose_answer_was_lost_comes_back(
     assert not two.acquire()
     assert _publish(link, one.value, one.token) == 1
     assert _publish(link, taken, "1", "t") == 0
-    link.close()
 
 
 def test_a_stand_by_takes_over_at_once_from_one_that_closes(bench: Bench) -> None:
