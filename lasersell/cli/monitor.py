@@ -94,11 +94,16 @@ class Monitor:
             LaserSellError: It cannot be asked for now.
         """
         position = self._session.position_by_token_account(token_account)
-        self._session.request_exit_signal(token_account)
-        self._asked.add(token_account)
         if position is not None:
             name = position.token_symbol or position.mint
-            self._events.say(f"{name}: its exit was asked for")
+            self._events.say(f"{name}: asking for its exit")
+        # Before it is sent: the signal may be seen before this thread goes on.
+        self._asked.add(token_account)
+        try:
+            self._session.request_exit_signal(token_account)
+        except BaseException:
+            self._asked.discard(token_account)
+            raise
 
     def snapshot(self) -> Snapshot:
         """Return the session as it is now."""

@@ -10,6 +10,7 @@ import pytest
 
 from lasersell.cli.monitor import EventLog, Monitor
 from lasersell.cli.snapshot import Snapshot
+from lasersell.errors import NotConnectedError
 from lasersell.protocol.server import (
     ExitSignalWithTx,
     PositionClosed,
@@ -94,10 +95,53 @@ def test_an_exit_is_followed_from_asked_to_closed(
     )
     told = texts(monitor.snapshot())
     assert told[-3:] == [
-        "SIM1: its exit was asked for",
+        "SIM1: asking for its exit",
         "SIM1 exit signal: sell_now",
         "SIM1 closed: sell_now",
     ]
+
+
+def test_a_signal_may_be_seen_before_asking_for_it_returns(
+    session: StreamSession,
+    monitor: Monitor,
+    server: SimServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The position then has its signal, and waits for none."""
+    session.start()
+    server.wait_until(lambda: session.positions(), PATIENCE)
+    (handle,) = session.positions()
+    ask = session.request_exit_signal
+
+    def ask_and_sleep(token_account: str) -> None:
+        ask(token_account)
+        server.wait_until(
+            lambda: "SIM1 exit signal: sell_now" in texts(monitor.snapshot()), PATIENCE
+        )
+
+    monkeypatch.setattr(session, "request_exit_signal", ask_and_sleep)
+    monitor.request_exit(handle.token_account)
+    assert monitor.snapshot().positions[0].status == "signalled"
+
+
+def test_an_exit_that_cannot_be_asked_for_is_not_waited_for(
+    session: StreamSession,
+    monitor: Monitor,
+    server: SimServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where asking raises, the position is open as before."""
+    session.start()
+    server.wait_until(lambda: session.positions(), PATIENCE)
+    (handle,) = session.positions()
+
+    def refuse(token_account: str) -> None:
+        raise NotConnectedError(f"no exit of {token_account} now")
+
+    monkeypatch.setattr(session, "request_exit_signal", refuse)
+    with pytest.raises(NotConnectedError):
+        monitor.request_exit(handle.token_account)
+    assert monitor.snapshot().positions[0].status == "open"
 
 
 def texts(seen: Snapshot) -> list[str]:
