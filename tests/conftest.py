@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -26,6 +27,10 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("unhurried")
     # An audit hook sees every way to connect, and cannot be imported around.
     sys.addaudithook(_refuse_other_hosts)
+    # A shell that starts us in the background leaves Ctrl-C ignored, in programs that
+    # tests run too.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _refuse_other_hosts(event: str, arguments: tuple[Any, ...]) -> None:

@@ -58,6 +58,6 @@ def running(module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         finally:
             try:
                 process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
+            except BaseException:  # pytest's own time-out too
                 process.kill()
                 raise

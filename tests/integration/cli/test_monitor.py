@@ -109,7 +109,7 @@ def test_a_signal_may_be_seen_before_asking_for_it_returns(
 ) -> None:
     """The position then has its signal, and waits for none."""
     session.start()
-    server.wait_until(lambda: session.positions(), PATIENCE)
+    server.wait_until(session.positions, PATIENCE)
     (handle,) = session.positions()
     ask = session.request_exit_signal
 
@@ -132,7 +132,7 @@ def test_an_exit_that_cannot_be_asked_for_is_not_waited_for(
 ) -> None:
     """Where asking raises, the position is open as before."""
     session.start()
-    server.wait_until(lambda: session.positions(), PATIENCE)
+    server.wait_until(session.positions, PATIENCE)
     (handle,) = session.positions()
 
     def refuse(token_account: str) -> None:
