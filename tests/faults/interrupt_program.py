@@ -23,6 +23,10 @@ from tests.faults.wire import event, event_number, pnl_frame
 __all__: list[str] = []
 
 
+LAST = 1_000_000_000
+"""The number of what is sent after all others."""
+
+
 class _Load:
     """Sends numbered events among low ones, as fast as they are read."""
 
@@ -36,6 +40,7 @@ class _Load:
         while not self.enough.is_set():
             peer.send(*[low + event(self.sent + number) for number in range(20)])
             self.sent += 20
+        peer.send(event(LAST))
         peer.drain()
 
 
@@ -76,7 +81,7 @@ def main(times: int, loop: str) -> None:
         interrupter.join()
         load.enough.set()
         numbers = {event_number(message) for message in taken}
-        while load.sent - 1 not in numbers:
+        while LAST not in numbers:
             numbers.add(event_number(connection.recv(timeout=10)))
         reconnects = connection.stats().reconnects
     report = {
