@@ -410,6 +410,8 @@ class Model:
     def _ask(self, name: str, want: Want) -> None:
         want.asks += 1
         want.since = self.now
+        # Of two that are due in the same moment, the one first asked for comes first.
+        self.wants[name] = self.wants.pop(name)
         self.told.append(("request_exit_signal", None, name, want.slippage_bps))
 
     def _give_up(self, name: str) -> None:

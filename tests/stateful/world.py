@@ -90,6 +90,7 @@ class Server:
         self.by_id: dict[int, Holding] = {}
         self.overrides: dict[str, StrategyConfig] = {}
         self._clock = clock
+        self._other_slots: dict[Holding, int] = {}
         self._buys = 0
         self._facts: Facts = "all"
         self._renews_ids = False
@@ -144,6 +145,7 @@ class Server:
         """Forget what the connection was told, as the real one does."""
         self.strategy, self.wallets = None, ()
         self.named, self.ids, self.by_id, self.overrides = {}, {}, {}, {}
+        self._other_slots.clear()
 
     def answer(self, message: ClientMessage) -> list[Message]:
         """Take note of a command and return what is said about it."""
@@ -218,7 +220,8 @@ class Server:
             "entry_quote_units": holding.entry,
             "slot": holding.slot
             if facts in ("all", "slot")
-            else _FAKE_SLOT + self._slot(),
+            # Not that of the chain, but the same for as long as the connection lives.
+            else self._other_slots.setdefault(holding, _FAKE_SLOT + self._slot()),
             "opened_at_ms": holding.opened_at_ms if facts in ("all", "time") else None,
         }
         return opened(number, account.name, **changes)

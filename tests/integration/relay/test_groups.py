@@ -243,18 +243,20 @@ def test_two_groups_both_get_each_signal(bench: Bench) -> None:
 
 def test_a_worker_that_hangs_loses_its_signal_and_its_account(bench: Bench) -> None:
     """A living worker that does not deal with a signal in time is passed over."""
-    release = threading.Event()
+    has_it, release = threading.Event(), threading.Event()
+
+    def hang(_: StreamEvent) -> None:
+        has_it.set()
+        release.wait(PATIENCE)
+
     with (
         bench.session(group="g", handler_timeout=0.5) as stuck,
         bench.relay(),
     ):
-        stuck.on(SIGNAL, lambda _: release.wait(PATIENCE))
+        stuck.on(SIGNAL, hang)
         stuck.start()
         bench.trigger(bench.buy())
-        deadline, tick = Deadline(PATIENCE), threading.Event()
-        while not _pending(bench):
-            assert not deadline.has_passed()
-            tick.wait(0.02)
+        assert has_it.wait(PATIENCE)
         try:
             with bench.session(group="g", handler_timeout=0.5) as other:
                 first = wait_for(other, SIGNAL)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import attrs
@@ -61,8 +62,10 @@ def test_every_option_is_described_and_typed() -> None:
     """The documentation and the typed keyword arguments have every field."""
     names = {field.name for field in attrs.fields(SimOptions)}
     assert set(OptionFields.__annotations__) == names
+    # Indented or not, as the version of Python has it.
+    text = inspect.getdoc(SimOptions) or ""
     for name in names:
-        assert f"\n        {name}: " in (SimOptions.__doc__ or "")
+        assert f"\n    {name}: " in text
 
 
 def test_without_a_tier_options_are_the_defaults() -> None:
