@@ -51,7 +51,7 @@ SAME_COST = 77_777
 ROUNDING = 1e-7
 """Seconds after which both sides agree that a moment has passed."""
 BETWEEN = 0.013
-"""Seconds that pass around a buy: no two moments of the chain are the same."""
+"""Seconds that pass around a buy or a request: no two have the same moment."""
 
 accounts = st.sampled_from(ACCOUNTS)
 numbers = st.integers(0, 7)
@@ -239,6 +239,8 @@ class SessionMachine(RuleBasedStateMachine):
     @rule(number=numbers, slippage=st.sampled_from([None, 300, 500]))
     def request_exit(self, number: int, slippage: int | None) -> None:
         """An exit is asked for by hand."""
+        # No two in the same moment: which of them is due first would be anybody's guess.
+        self.advance(BETWEEN)
         known = self._pick(number)
         if known is not None:
             self.model.request_exit(known, slippage)
