@@ -16,6 +16,7 @@ from lasersell.protocol.server import (
     PositionClosed,
 )
 from lasersell.protocol.strategy import StrategyConfig
+from lasersell.session.positions import PositionHandle
 from lasersell.session.session import StreamSession
 from lasersell.sim import SimServer
 from lasersell.stream.client import StreamClient
@@ -108,9 +109,7 @@ def test_a_signal_may_be_seen_before_asking_for_it_returns(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The position then has its signal, and waits for none."""
-    session.start()
-    server.wait_until(session.positions, PATIENCE)
-    (handle,) = session.positions()
+    handle = first_position(session, server)
     ask = session.request_exit_signal
 
     def ask_and_sleep(token_account: str) -> None:
@@ -131,9 +130,7 @@ def test_an_exit_that_cannot_be_asked_for_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where asking raises, the position is open as before."""
-    session.start()
-    server.wait_until(session.positions, PATIENCE)
-    (handle,) = session.positions()
+    handle = first_position(session, server)
 
     def refuse(token_account: str) -> None:
         raise NotConnectedError(f"no exit of {token_account} now")
@@ -142,6 +139,14 @@ def test_an_exit_that_cannot_be_asked_for_is_not_waited_for(
     with pytest.raises(NotConnectedError):
         monitor.request_exit(handle.token_account)
     assert monitor.snapshot().positions[0].status == "open"
+
+
+def first_position(session: StreamSession, server: SimServer) -> PositionHandle:
+    """Start the session, and return its position once it is there."""
+    session.start()
+    server.wait_until(session.positions, PATIENCE)
+    (handle,) = session.positions()
+    return handle
 
 
 def texts(seen: Snapshot) -> list[str]:
