@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import signal
 import sys
 import tempfile
@@ -17,6 +18,10 @@ from lasersell.sim import SimServer
 from tests.clock import FakeClock
 from tests.leaks import no_leftovers
 from tests.skips import SkipWatch
+
+# numpy would start a thread as it is imported, and that one would take signals which
+# all of our threads have blocked for the one that waits for them.
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 
 def pytest_configure(config: pytest.Config) -> None:
