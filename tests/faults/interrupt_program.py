@@ -22,7 +22,6 @@ from tests.faults.wire import event, event_number, pnl_frame
 
 __all__: list[str] = []
 
-
 LAST = 1_000_000_000
 """The number of what is sent after all others."""
 

@@ -45,6 +45,17 @@ def monitor(server: SimServer, session: StreamSession) -> Monitor:
     return Monitor(session, server.url, (WALLET,), EventLog())
 
 
+@pytest.fixture
+def position(
+    session: StreamSession, monitor: Monitor, server: SimServer
+) -> PositionHandle:
+    """Start the session, and return its position once it is told."""
+    session.start()
+    server.wait_until(lambda: "SIM1 opened" in texts(monitor.snapshot()), PATIENCE)
+    (handle,) = session.positions()
+    return handle
+
+
 def test_a_position_is_seen_whole(
     session: StreamSession, monitor: Monitor, server: SimServer
 ) -> None:
@@ -77,18 +88,15 @@ def test_it_travels_as_json(session: StreamSession, monitor: Monitor) -> None:
 
 
 def test_an_exit_is_followed_from_asked_to_closed(
-    session: StreamSession, monitor: Monitor, server: SimServer
+    monitor: Monitor, server: SimServer, position: PositionHandle
 ) -> None:
     """The state of the position, and a line for each step."""
-    session.start()
-    server.wait_until(lambda: "SIM1 opened" in texts(monitor.snapshot()), PATIENCE)
-    (handle,) = session.positions()
-    monitor.request_exit(handle.token_account)
+    monitor.request_exit(position.token_account)
     server.sent.wait_for(ExitSignalWithTx)
     server.wait_until(
         lambda: monitor.snapshot().positions[0].status == "signalled", PATIENCE
     )
-    server.land_exit(handle.position_id)
+    server.land_exit(position.position_id)
     server.sent.wait_for(PositionClosed)
     server.wait_until(lambda: not monitor.snapshot().positions, PATIENCE)
     server.wait_until(
@@ -106,47 +114,38 @@ def test_a_signal_may_be_seen_before_asking_for_it_returns(
     session: StreamSession,
     monitor: Monitor,
     server: SimServer,
+    position: PositionHandle,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The position then has its signal, and waits for none."""
-    handle = first_position(session, server)
     ask = session.request_exit_signal
 
-    def ask_and_sleep(token_account: str) -> None:
+    def ask_and_wait(token_account: str) -> None:
         ask(token_account)
         server.wait_until(
             lambda: "SIM1 exit signal: sell_now" in texts(monitor.snapshot()), PATIENCE
         )
 
-    monkeypatch.setattr(session, "request_exit_signal", ask_and_sleep)
-    monitor.request_exit(handle.token_account)
+    monkeypatch.setattr(session, "request_exit_signal", ask_and_wait)
+    monitor.request_exit(position.token_account)
     assert monitor.snapshot().positions[0].status == "signalled"
 
 
 def test_an_exit_that_cannot_be_asked_for_is_not_waited_for(
     session: StreamSession,
     monitor: Monitor,
-    server: SimServer,
+    position: PositionHandle,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where asking raises, the position is open as before."""
-    handle = first_position(session, server)
 
     def refuse(token_account: str) -> None:
         raise NotConnectedError(f"no exit of {token_account} now")
 
     monkeypatch.setattr(session, "request_exit_signal", refuse)
     with pytest.raises(NotConnectedError):
-        monitor.request_exit(handle.token_account)
+        monitor.request_exit(position.token_account)
     assert monitor.snapshot().positions[0].status == "open"
-
-
-def first_position(session: StreamSession, server: SimServer) -> PositionHandle:
-    """Start the session, and return its position once it is there."""
-    session.start()
-    server.wait_until(session.positions, PATIENCE)
-    (handle,) = session.positions()
-    return handle
 
 
 def texts(seen: Snapshot) -> list[str]:
